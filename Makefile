@@ -1,0 +1,35 @@
+# make quickstart   train a real grid, fit it, plan a budget: about five minutes on two cores
+# make test         lint, types, every test
+# Both make their own environment in .venv when it is missing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := results/quickstart
+
+.PHONY: quickstart test lint
+.DEFAULT_GOAL := quickstart
+
+quickstart: .venv/ready
+	@mkdir -p $(RUN)
+	cd $(RUN) && ../../$(BIN)/scalefit train-grid
+	cd $(RUN) && ../../$(BIN)/scalefit fit results.parquet
+	cd $(RUN) && ../../$(BIN)/scalefit plan --flops 1e21
+	@echo
+	@echo "The runs, the law and the figure lie in $(RUN)/. What to type next:"
+	@echo "  $(BIN)/scalefit fit YOUR_RUNS.csv              a law from your own runs"
+	@echo "  $(BIN)/scalefit plan --flops 1e21 --law besiroglu2024"
+	@echo "  $(BIN)/scalefit train-grid markov              a source whose entropy is known exactly"
+
+test: .venv/ready lint
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train]" --group dev
+	@touch $@

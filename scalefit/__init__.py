@@ -1,0 +1,50 @@
+"""scalefit: fit neural scaling laws, say how sure the fit is, plan compute-optimal training.
+
+The flow is runs -> law -> fit -> plan -> report:
+
+    import scalefit as sf
+    runs = sf.read("results.parquet")
+    fit = sf.fit(runs)
+    sf.plan(fit, flops=1e21)
+
+Names load on first use (PEP 562), so that importing the package costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scalefit.errors import ScalefitError as ScalefitError
+    from scalefit.fitting import Fit as Fit
+    from scalefit.fitting import fit as fit
+    from scalefit.laws import Law as Law
+    from scalefit.laws import published as published
+    from scalefit.planning import Plan as Plan
+    from scalefit.planning import plan as plan
+    from scalefit.runs import Runs as Runs
+    from scalefit.runs import read as read
+
+__version__ = "0.1.0.dev0"
+
+_HOMES = {
+    "ScalefitError": "scalefit.errors",
+    "Fit": "scalefit.fitting",
+    "fit": "scalefit.fitting",
+    "Law": "scalefit.laws",
+    "published": "scalefit.laws",
+    "Plan": "scalefit.planning",
+    "plan": "scalefit.planning",
+    "Runs": "scalefit.runs",
+    "read": "scalefit.runs",
+}
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604, F822 - the lazy names below are real
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'scalefit' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

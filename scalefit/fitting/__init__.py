@@ -1,0 +1,19 @@
+"""Fitting: runs and a form in, a certified law with its uncertainty out."""
+
+from scalefit.fitting.files import beside, load, newest, save
+from scalefit.fitting.parametric import fit
+from scalefit.fitting.result import Certificate, Domain, Fit, Interval, Objective, Status
+
+__all__ = [
+    "Certificate",
+    "Domain",
+    "Fit",
+    "Interval",
+    "Objective",
+    "Status",
+    "beside",
+    "fit",
+    "load",
+    "newest",
+    "save",
+]

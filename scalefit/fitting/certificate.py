@@ -1,0 +1,45 @@
+"""Evidence that an optimum is the global one, gathered from the polished starts."""
+
+import numpy as np
+
+from scalefit.fitting.objective import Huber
+from scalefit.fitting.optimum import Optimum
+from scalefit.fitting.result import Certificate
+from scalefit.fitting.solver import expand
+from scalefit.laws import FloatArray
+
+AGREE = 1e-9  # relative difference of objectives that counts as the same optimum
+FLAT = 1e300  # stands for the condition number of a flat direction
+
+
+def certify(objective: Huber, optimum: Optimum, replicates: tuple[int, int]) -> Certificate:
+    """Measure the optimum: who agrees, how flat it is, what lies second, which bounds hold it."""
+    model, theta = optimum.model, optimum.theta
+    free = (theta > model.lower) & (theta < model.upper)
+    weights, exact = np.ones((1, model.rows)), np.ones(1, dtype=bool)
+    local = expand(model, objective, theta[None], weights, exact)
+    eigenvalues, scale = _scaled(local.hessian[:, :, 0][np.ix_(free, free)])
+    slope = np.abs(local.gradient[free, 0]) / scale
+    agree = optimum.values <= optimum.value * (1 + AGREE)
+    others = optimum.values[~agree]
+    return Certificate(
+        starts=len(optimum.values),
+        agreeing=int(agree.sum()),
+        gradient=float(slope.max(initial=0.0) / np.sqrt(max(optimum.value, 1 / FLAT))),
+        curvature=float(eigenvalues.min(initial=1.0)),
+        condition=_condition(eigenvalues),
+        second_basin=float(others.min() / optimum.value) if len(others) else None,
+        bounds=tuple(name for name, hit in zip(model.names, ~free, strict=True) if hit),
+        replicates=replicates,
+    )
+
+
+def _scaled(hessian: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Eigenvalues of the Hessian scaled to unit diagonal, and the scales sqrt(diagonal)."""
+    scale = np.sqrt(np.maximum(np.diag(hessian), 1 / FLAT))
+    return np.linalg.eigvalsh(hessian / np.outer(scale, scale)), scale
+
+
+def _condition(eigenvalues: FloatArray) -> float:
+    least = float(eigenvalues.min(initial=1.0))
+    return float(eigenvalues.max(initial=1.0)) / least if least > 0 else FLAT

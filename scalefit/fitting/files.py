@@ -1,0 +1,68 @@
+"""Fits as files: written whole beside their table, found again by the planner."""
+
+import os
+from pathlib import Path
+
+from scalefit.errors import FitError
+from scalefit.fitting.result import Fit
+
+SUFFIX = ".fit.json"
+
+
+def beside(table: str) -> Path:
+    """Where the fit of a table belongs: ``results.parquet`` -> ``results.fit.json``.
+
+    A glob or stdin has no single place, and a folder that cannot be written to holds no new file:
+    then it is the current folder.
+    """
+    path = Path(table)
+    if not path.exists():
+        return Path(("stdin" if table == "-" else "runs") + SUFFIX)
+    folder = path.parent if os.access(path.parent, os.W_OK) else Path()
+    return folder / (path.resolve().name.split(".")[0] + SUFFIX)
+
+
+def newest(folder: Path) -> Path | None:
+    """The fit written last in a folder, None if there is none."""
+    found = list(folder.glob("*" + SUFFIX))
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def save(fit: Fit, path: Path) -> Path:
+    """Write a fit; an earlier fit there is replaced, any other file is kept.
+
+    Raises:
+        FitError: if the path holds something else or cannot be written.
+    """
+    if path.exists():
+        try:
+            load(path)
+        except FitError:
+            raise FitError(
+                f"{path} exists and is not a fit, so it is not overwritten; "
+                "name another file with --output"
+            ) from None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(fit.to_json() + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise FitError(
+            f"the fit cannot be written to {path} ({error.strerror}); name another with --output"
+        ) from None
+    return path
+
+
+def load(path: Path) -> Fit:
+    """The fit in a JSON file.
+
+    Raises:
+        FitError: if the file cannot be read or holds no fit.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise FitError(f"{path} cannot be read as a fit: {reason}") from None
+    return Fit.from_json(text, name=str(path))

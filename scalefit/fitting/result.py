@@ -1,0 +1,198 @@
+"""A fit as data: the law, how it was found, how sure it is; and its JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from scalefit.errors import FitError
+from scalefit.laws import Convention, FloatArray, Law, form_named
+from scalefit.runs import Dropped
+
+SCHEMA = 1
+
+
+class Status(StrEnum):
+    """How a fit ended."""
+
+    CONVERGED = "converged"
+    BOUND_HIT = "bound_hit"
+    """The optimum lies on the edge of what a parameter may be; see ``Certificate.bounds``."""
+    NOT_CONVERGED = "not_converged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A value with the limits that hold it at a level of confidence; None where unknown."""
+
+    value: float
+    low: float | None
+    high: float | None
+    level: float
+    identified: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """What was minimised and its value at the optimum, summed over runs."""
+
+    name: str
+    delta: float | None
+    value: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """The ranges of N, D, C and L among the runs fitted, as (low, high)."""
+
+    params: tuple[float, float]
+    tokens: tuple[float, float]
+    flops: tuple[float, float]
+    loss: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """Why to believe that the optimum is the global one; numerical evidence, not a proof.
+
+    Attributes:
+        starts: how many starts were polished.
+        agreeing: how many of them ended within 1e-9 of the best objective.
+        gradient: largest slope in units of the objective per standardised parameter.
+        curvature: smallest eigenvalue of the Hessian, scaled to unit diagonal; positive at a
+            minimum.
+        condition: condition number of that scaled Hessian.
+        second_basin: objective of the next best minimum, relative to the best; None if all agree.
+        bounds: parameters that ended on an edge of their range.
+        replicates: bootstrap replicates that converged, of those drawn.
+    """
+
+    starts: int
+    agreeing: int
+    gradient: float
+    curvature: float
+    condition: float
+    second_basin: float | None
+    bounds: tuple[str, ...]
+    replicates: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A fitted law.
+
+    Attributes:
+        law: the law at the optimum.
+        method: how ("parametric": approach 3 of Hoffmann et al. 2022).
+        status: whether to trust it.
+        objective: what was minimised.
+        intervals: by parameter, and for the exponents a and b of N* and D*.
+        resampled: the unit that the bootstrap drew: "runs" or "rows".
+        used: rows fitted.
+        dropped: rows left out, by reason.
+        draws: bootstrap replicates of the parameters, shape (replicates, parameters); the
+            intervals of a plan come from these, so that correlations are kept.
+        certificate, domain: see there.
+    """
+
+    law: Law
+    method: str
+    status: Status
+    objective: Objective
+    intervals: Mapping[str, Interval]
+    resampled: str
+    used: int
+    dropped: tuple[Dropped, ...]
+    draws: FloatArray
+    certificate: Certificate
+    domain: Domain
+
+    def to_dict(self) -> dict[str, object]:
+        """The JSON object of ``scalefit fit --json``; unknown numbers are None, never NaN."""
+        return {
+            "schema": SCHEMA,
+            "form": self.law.form.name,
+            "method": self.method,
+            "status": str(self.status),
+            "objective": asdict(self.objective),
+            "law": {
+                "params": dict(self.law.params),
+                "convention": asdict(self.law.convention),
+                "source": self.law.source,
+            },
+            "intervals": {name: asdict(interval) for name, interval in self.intervals.items()},
+            "runs": {
+                "used": self.used,
+                "dropped": [asdict(entry) for entry in self.dropped],
+                "domain": asdict(self.domain),
+                "resampled": self.resampled,
+            },
+            "certificate": asdict(self.certificate),
+            "draws": [[_known(value) for value in draw] for draw in self.draws.tolist()],
+        }
+
+    def to_json(self) -> str:
+        """One line of JSON at full precision."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str, *, name: str) -> "Fit":
+        """Read what ``to_json`` wrote; ``name`` is where it came from.
+
+        Raises:
+            FitError: if the text is not a fit of a schema this version reads.
+        """
+        try:
+            document = json.loads(text)
+            schema = document["schema"]
+        except (ValueError, KeyError, TypeError):
+            raise FitError(f"{name} is not a fit; write one with: scalefit fit PATH") from None
+        if schema != SCHEMA:
+            raise FitError(
+                f"{name} has schema {schema!r}, this version reads {SCHEMA}; refit the runs with it"
+            )
+        try:
+            return _from_document(document, name)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise FitError(
+                f"{name} is a fit with a missing or wrong entry ({error}); refit the runs"
+            ) from None
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _from_document(document: dict, name: str) -> Fit:  # type: ignore[type-arg] # parsed JSON
+    runs, domain = document["runs"], document["runs"]["domain"]
+    form = form_named(document["form"])
+    constants = {key: float(document["law"]["params"][key]) for key in form.parameters}
+    if not all(np.isfinite(value) and value >= 0 for value in constants.values()):
+        raise ValueError("a constant of the law is negative or not a number")
+    law = Law(
+        name=name,
+        form=form,
+        params=constants,
+        convention=Convention(**document["law"]["convention"]),
+        source=document["law"]["source"],
+        flops_seen=float(domain["flops"][1]),
+    )
+    certificate = dict(document["certificate"])
+    certificate["bounds"] = tuple(certificate["bounds"])
+    certificate["replicates"] = tuple(certificate["replicates"])
+    draws = np.array(document["draws"], dtype=np.float64).reshape(-1, len(form.parameters))
+    return Fit(
+        law=law,
+        method=document["method"],
+        status=Status(document["status"]),
+        objective=Objective(**document["objective"]),
+        intervals={key: Interval(**entry) for key, entry in document["intervals"].items()},
+        resampled=runs["resampled"],
+        used=int(runs["used"]),
+        dropped=tuple(Dropped(**entry) for entry in runs["dropped"]),
+        draws=draws,
+        certificate=Certificate(**certificate),
+        domain=Domain(**{key: (float(low), float(high)) for key, (low, high) in domain.items()}),
+    )

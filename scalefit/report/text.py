@@ -1,0 +1,120 @@
+"""Fits and plans as text: units in the heading, every value beside its interval."""
+
+from collections.abc import Callable
+from math import floor, log10
+
+from scalefit.fitting import Fit, Interval
+from scalefit.planning import Band, Plan, Quantity
+from scalefit.quantities import format_count, format_flops
+
+GAP = "not identified"
+UNKNOWN = "–"
+EXPONENT = {"a": "a, N* ~ C^a", "b": "b, D* ~ C^b"}
+COUNTED = {
+    "total": "N counts all parameters",
+    "non_embedding": "N counts non-embedding parameters",
+    "unknown": "N as the table counts it",
+}
+
+
+def fit_text(fit: Fit) -> str:
+    """The fitted law, its intervals, how it was found and what it has seen."""
+    convention = fit.law.convention
+    heading = f"{fit.law.form.name.capitalize()} law   {fit.law.form.equation}"
+    level = next(iter(fit.intervals.values())).level
+    return "\n".join(
+        [
+            f"{heading}   {_unit(convention.loss)}; {COUNTED[convention.params]}",
+            _runs_used(fit),
+            "",
+            f"{'':<14}{'value':>10}    {100 * level:g}% interval",
+            *(_interval_row(name, entry) for name, entry in fit.intervals.items()),
+            "",
+            *_evidence(fit),
+        ]
+    )
+
+
+def _unit(loss: str) -> str:
+    return "loss as in the table" if loss == "unknown" else f"loss in {loss}"
+
+
+def _runs_used(fit: Fit) -> str:
+    total = fit.used + sum(entry.rows for entry in fit.dropped)
+    left_out = "; ".join(f"{entry.rows} left out ({entry.reason})" for entry in fit.dropped)
+    return f"{fit.used} rows used of {total}" + (f"; {left_out}" if left_out else "")
+
+
+def _interval_row(name: str, entry: Interval) -> str:
+    limits = f"{_number(entry.low):>10} … {_number(entry.high)}"
+    if entry.identified:
+        return f"{EXPONENT.get(name, name):<14}{_number(entry.value):>10}{limits}"
+    return f"{EXPONENT.get(name, name):<14}{_number(entry.value):>10}{limits:<26}{GAP}"
+
+
+def _evidence(fit: Fit) -> list[str]:
+    proof, seen = fit.certificate, fit.domain
+    second = f"; next best {proof.second_basin:.3g} times it" if proof.second_basin else ""
+    reached = f" at the bound of {', '.join(proof.bounds)}" if proof.bounds else ""
+    delta = f", delta {fit.objective.delta:g}" if fit.objective.delta else ""
+    agree = f"{proof.agreeing} of {proof.starts} starts agree{second}"
+    value = f"{fit.objective.name}{delta}, objective {fit.objective.value:.10g}"
+    done, drawn = proof.replicates
+    compute = f"C {format_flops(seen.flops[0])} to {format_flops(seen.flops[1])} FLOP"
+    loss = f"loss {seen.loss[0]:.3f} to {seen.loss[1]:.3f}"
+    return [
+        f"Fit    {fit.status.replace('_', ' ')}{reached}; {value}; {agree}",
+        f"Draws  {done} of {drawn} bootstrap replicates over {fit.resampled}",
+        f"Seen   N {_span(seen.params)}, D {_span(seen.tokens)}, {compute}, {loss}",
+    ]
+
+
+def plan_text(plan: Plan, *, origin: str) -> str:
+    """The plan; ``origin`` says where the law came from and stands on the first line."""
+    convention = plan.law.convention
+    level = plan.params.level
+    heading = f"{100 * level:g}% interval" if level else "no interval"
+    law = f"C = {convention.flops}; {COUNTED[convention.params]}; {_unit(convention.loss)}"
+    return "\n".join(
+        [
+            f"{format_flops(plan.flops)} FLOP by {origin}",
+            law,
+            "",
+            f"{'':<18}{'optimum':>10}    {heading}",
+            _planned("parameters N", plan.params, format_count),
+            _planned("tokens D", plan.tokens, format_count),
+            _planned("tokens/parameter", plan.tokens_per_param, _number),
+            _planned("loss", plan.loss, _number),
+            "",
+            "Nearly as good at the same compute; the optimum is flat:",
+            f"{'':<18}{'parameters':>22}{'tokens':>22}{'loss':>10}",
+            *(_band_row(band) for band in plan.band),
+        ]
+    )
+
+
+def _band_row(band: Band) -> str:
+    name = f"wastes at most {band.overhead:>3.0%}"
+    return f"{name}{_span(band.params):>22}{_span(band.tokens):>22}{band.loss:>10.4f}"
+
+
+def _planned(name: str, quantity: Quantity, show: Callable[[float], str]) -> str:
+    low, high = (UNKNOWN if x is None else show(x) for x in (quantity.low, quantity.high))
+    limits = f"{low:>10} … {high}" if quantity.level else ""
+    return f"{name:<18}{show(quantity.value):>10}{limits}"
+
+
+def _span(limits: tuple[float, float]) -> str:
+    return f"{format_count(limits[0])} to {format_count(limits[1])}"
+
+
+def _number(value: float | None) -> str:
+    """Four significant digits, so that neighbouring limits can be told apart."""
+    if value is None:
+        return UNKNOWN
+    if value == 0:
+        return "0"
+    magnitude = floor(log10(abs(value)))
+    if -4 <= magnitude < 6:
+        return f"{value:.{max(0, 3 - magnitude)}f}"
+    return f"{value:.3e}"
