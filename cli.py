@@ -2,9 +2,13 @@
 
 import json
 import os
+import sys
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import click
 
@@ -14,9 +18,9 @@ from scalefit.errors import QuantityError, ScalefitError
 if TYPE_CHECKING:
     from scalefit.fitting import Fit
     from scalefit.laws import Law
-    from trainers.grid import Progress
 
 STOPPED = 130
+LIVE_SECONDS, PLAIN_SECONDS = 0.2, 15.0
 DEFAULT_LAW = "besiroglu2024"
 
 
@@ -30,7 +34,7 @@ class Commands(click.Group):
         except ScalefitError as error:
             raise click.ClickException(str(error)) from error
         except KeyboardInterrupt:
-            click.echo("stopped", err=True)
+            click.echo("\nstopped; every finished run is kept, the same command goes on", err=True)
             ctx.exit(STOPPED)
 
 
@@ -70,6 +74,29 @@ class ColumnMap(click.ParamType[tuple[str, str]]):
         return quantity, column
 
 
+class Status:
+    """One line on stderr that is written over on a terminal, and now and then a line elsewhere."""
+
+    def __init__(self) -> None:
+        self.live = sys.stderr.isatty()
+        self.shown = 0.0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live and self.shown:
+            click.echo(err=True)
+
+    def show(self, line: str) -> None:
+        """Show progress, if the last was long enough ago."""
+        now = time.monotonic()
+        if now - self.shown < (LIVE_SECONDS if self.live else PLAIN_SECONDS):
+            return
+        self.shown = now
+        click.echo(f"\r\x1b[K{line}" if self.live else line, err=True, nl=not self.live)
+
+
 def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     """The same --json on every command."""
     return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")(
@@ -92,7 +119,7 @@ def level_option(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.version_option(__version__, prog_name="scalefit")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    r"""Fit neural scaling laws and plan compute-optimal training.
+    """Fit neural scaling laws and plan compute-optimal training.
 
     \b
     scalefit train-grid              train a grid of small models: results.parquet
@@ -103,6 +130,59 @@ def cli(ctx: click.Context) -> None:
         ctx.color = False
     elif os.environ.get("FORCE_COLOR"):
         ctx.color = True
+
+
+@cli.command("train-grid")
+@click.argument("grid", default="text", metavar="[GRID.toml|NAME]")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("results.parquet"),
+    show_default=True,
+    help="Folder of parts, one a run; what is there is kept and skipped.",
+)
+@click.option(
+    "--workers", type=click.IntRange(1), help="Processes of one thread each [default: one a core]."
+)
+@click.option("--device", default="cpu", show_default=True, help="Where torch trains.")
+@click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")
+@json_option
+def train_grid_command(
+    grid: str, results: Path, workers: int | None, device: str, dry_run: bool, as_json: bool
+) -> None:
+    """Train a grid of small models over N and D, and log their losses.
+
+    GRID is a TOML file or the name of one that ships: text (Python's own sources) or markov (a
+    source whose entropy is known exactly). Ctrl-C loses no finished run; the same command goes on.
+
+    \b
+    scalefit train-grid
+    scalefit train-grid markov --results markov.parquet
+    """
+    from trainers.grid import load, train
+    from trainers.report import grid_text, progress_text, trained_text
+
+    if find_spec("torch") is None:
+        raise ScalefitError('training needs torch; install it with: pip install "scalefit[train]"')
+    asked = load(grid)
+    size = asked.describe()
+    _say([grid_text(asked, size)])
+    if dry_run:
+        if as_json:
+            click.echo(json.dumps(asdict(size)))
+        return
+    with Status() as status:
+        done = train(
+            asked,
+            results,
+            workers=workers,
+            device=device,
+            report=lambda progress: status.show(progress_text(progress)),
+        )
+    click.echo(json.dumps(asdict(done)) if as_json else trained_text(done, results))
+    if done.failed:
+        raise ScalefitError(f"{done.failed} runs failed; the same command tries them again")
+    _say([f"next    scalefit fit {results}"])
 
 
 @cli.command("fit")
@@ -172,7 +252,7 @@ def fit_command(
     figures: bool,
     as_json: bool,
 ) -> None:
-    r"""Fit a scaling law to the runs in PATH.
+    """Fit a scaling law to the runs in PATH.
 
     PATH is a file, a folder of parts, a glob or - for stdin; Parquet, CSV or JSON lines.
 
@@ -216,7 +296,7 @@ def fit_command(
 @level_option
 @json_option
 def plan_command(flops: float, law_name: str | None, level: float, as_json: bool) -> None:
-    r"""The compute-optimal size and data for a budget.
+    """The compute-optimal size and data for a budget.
 
     \b
     scalefit plan --flops 1e21

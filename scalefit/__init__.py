@@ -37,7 +37,7 @@ _HOMES = {
     "Runs": "scalefit.runs",
     "read": "scalefit.runs",
 }
-__all__ = ["__version__", *_HOMES]  # noqa: PLE0604, F822 - the lazy names below are real
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604 - the lazy names below are real
 
 
 def __getattr__(name: str) -> object:

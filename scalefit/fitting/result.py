@@ -7,9 +7,9 @@ from enum import StrEnum
 
 import numpy as np
 
+from scalefit.cleaning import Dropped
 from scalefit.errors import FitError
 from scalefit.laws import Convention, FloatArray, Law, form_named
-from scalefit.runs import Dropped
 
 SCHEMA = 1
 

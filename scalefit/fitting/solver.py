@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalefit.linalg import solve_positive
 from scalefit.fitting.objective import Huber
 from scalefit.laws import Flags, FloatArray, Model
+from scalefit.linalg import solve_positive
 
 MAX_STEPS = 300
 CHUNK = 128  # problems solved together: their (chunk, runs) arrays stay in cache
 SMALL_GAIN = 0.05  # a relative decrease below this means Newton's quadratic model is good
 DECREMENT = 1e-14  # settled: the predicted decrease is this fraction of the objective
 EXACT = 1e-28  # an objective per unit of weight that is rounding error: the law fits exactly
-SLACK = 1e-14  # rounding of a sum; a step that raises the objective by less has not failed
+ROUNDING = 1e-15  # of a residual; a step that raises the objective by no more has not failed
 DAMPING = 1e-3  # Levenberg's lambda at the start, and the most at which a problem may settle
 NEGLIGIBLE = 1e-9  # below this lambda is 0, and Newton converges quadratically
 STUCK = 1e12
@@ -158,22 +158,27 @@ def _descend(
     for _ in range(most):
         step, gain, descends = _step(model, state, theta, damping)
         trial = np.clip(theta + step, model.lower, model.upper)
-        noise = EXACT * weigh.sum(axis=-1)
-        settled = descends & (damping <= DAMPING) & (gain <= tolerance * state.value + noise)
-        done, stuck = settled & exact, damping > STUCK
+        settled = descends & (damping <= DAMPING) & (gain <= tolerance * state.value)
+        total = weigh.sum(axis=-1)
+        perfect = state.value <= EXACT * total
+        # Rounding each residual moves F by the sum of slopes, at most sqrt(2 F total), times it.
+        rounding = ROUNDING * (state.value + np.sqrt(state.value * total))
+        done, stuck = (settled & exact) | perfect, damping > STUCK
+        trial = np.where(perfect[:, None], theta, trial)
         result[at[done]], converged[at[done]] = trial[done], True
         result[at[stuck]] = theta[stuck]
         if (done | stuck).any():
             keep = ~(done | stuck)
             at, weigh, theta, trial = at[keep], weigh[keep], theta[keep], trial[keep]
             damping, exact, newton = damping[keep], exact[keep], newton[keep]
+            rounding = rounding[keep]
             settled, descends, state = settled[keep], descends[keep], state.select(keep)
         if not len(at):
             break
         # The parabola may be flat where the exact model is not, so settling takes both.
         newton = newton | settled
         new = expand(model, objective, trial, weigh, newton)
-        better = descends & (new.value <= state.value * (1 + SLACK))
+        better = descends & (new.value <= state.value + rounding)
         small = state.value - new.value < SMALL_GAIN * state.value
         theta = np.where(better[:, None], trial, theta)
         state = new.where(better, state)

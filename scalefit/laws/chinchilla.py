@@ -210,7 +210,7 @@ class WithoutFloor(_Model):
 
 
 def _bent_line(x: FloatArray, exponent: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The value h = (exp(-exponent x) - 1)/exponent and its first two derivatives by the exponent."""
+    """The line (exp(-exponent x) - 1)/exponent and its first two derivatives by exponent."""
     power = np.expm1(-exponent * x)
     value = power / exponent
     shrunk = x * (power + 1)

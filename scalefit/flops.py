@@ -1,0 +1,89 @@
+"""Parameters and training FLOPs of a decoder-only transformer, counted exactly.
+
+Three conventions are in use, and a law fitted under one does not hold under another:
+
+* Kaplan et al. 2020 (arXiv:2001.08361, section 2.1) leave the embedding out of the parameters, and
+  count 6 FLOPs for each remaining parameter and token (2 forward, 4 backward).
+* Hoffmann et al. 2022 (arXiv:2203.15556, appendix F) count every layer, attention scores and the
+  output matrix included, and let the backward pass cost twice the forward pass; their N is all
+  parameters.
+* Chowdhery et al. 2022 (PaLM, arXiv:2204.02311, appendix B) give 6 N + 12 L H Q T a token: the same
+  attention term (L layers, H heads of width Q, context T), over the full T x T square.
+
+Here: every matrix product at 2 FLOPs for a multiply and an add, attention over the full square
+(kernels differ in how much of the masked half they skip), training at three times the forward pass.
+Table look-up, norms, activations, softmax and the optimiser are not counted.
+"""
+
+from dataclasses import dataclass
+
+BACKWARD_AND_FORWARD = 3
+"""Forward passes that training costs: one, and as much for each of the two gradients."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParamCount:
+    """Parameters of one model by group; the groups add up to `total`."""
+
+    embedding: int
+    attention: int
+    mlp: int
+    head: int
+
+    @property
+    def total(self) -> int:
+        """All parameters: N of Hoffmann et al."""
+        return self.embedding + self.non_embedding + self.head
+
+    @property
+    def non_embedding(self) -> int:
+        """All but the embedding table and the output matrix: N of Kaplan et al."""
+        return self.attention + self.mlp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerShape:
+    """The sizes that determine a decoder-only transformer without biases, gains or tied weights.
+
+    `vocab` symbols, `context` tokens a sequence, `width` of the residual stream, `depth` blocks,
+    `heads` attention heads that share the width, `hidden` units of each MLP.
+    """
+
+    vocab: int
+    context: int
+    width: int
+    depth: int
+    heads: int
+    hidden: int
+
+    def params(self) -> ParamCount:
+        """Count the parameters by group."""
+        return ParamCount(
+            embedding=self.vocab * self.width,
+            attention=self.depth * 4 * self.width**2,
+            mlp=self.depth * 2 * self.width * self.hidden,
+            head=self.width * self.vocab,
+        )
+
+    def forward_flops_per_token(self) -> dict[str, float]:
+        """FLOPs of one token's forward pass, by layer in the order of the computation."""
+        block = {
+            "projections": 8.0 * self.width**2,
+            "scores": 4.0 * self.context * self.width,
+            "mlp": 4.0 * self.width * self.hidden,
+        }
+        layers = {
+            f"block {index} {part}": flops
+            for index in range(self.depth)
+            for part, flops in block.items()
+        }
+        return layers | {"head": 2.0 * self.width * self.vocab}
+
+    def training_flops_per_token(self) -> float:
+        """FLOPs of one token's forward and backward pass."""
+        return BACKWARD_AND_FORWARD * sum(self.forward_flops_per_token().values())
+
+
+def six_nd(params: float, tokens: float) -> float:
+    """Training FLOPs by the rule C = 6 N D (Kaplan et al. 2020, section 2.1)."""
+    return 6.0 * params * tokens

@@ -1,0 +1,141 @@
+"""Plans: optimal, with intervals, honest about what they do not know."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalefit.errors import PlanError
+from scalefit.fitting import Fit, fit
+from scalefit.laws import Law, published
+from scalefit.planning import plan
+from tests.conftest import as_runs, known_law, simulate
+from tests.test_laws import constants
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fit:
+    table = simulate(known_law("chinchilla"), noise=0.005)
+    return fit(as_runs(table, tmp_path_factory.mktemp("runs")), bootstrap=400)
+
+
+def test_the_huber_optimum_plans_as_recomputed_elsewhere() -> None:
+    # peers' acceptance value 8, closed form.
+    law = Law(
+        name="epoch",
+        form=published("besiroglu2024").form,
+        params={
+            "E": 1.8172180990,
+            "A": 477.8258682,
+            "B": 2143.4173634,
+            "alpha": 0.3473104989,
+            "beta": 0.3671724326,
+        },
+    )
+    small, gopher, large = (plan(law, flops=c) for c in (1e21, 5.88e23, 1e24))
+    assert small.params.value == pytest.approx(2.79174e9, rel=1e-4)
+    assert small.tokens_per_param.value == pytest.approx(21.385, rel=1e-4)
+    assert gopher.tokens.value == pytest.approx(1.32486e12, rel=1e-4)
+    assert large.loss.value == pytest.approx(1.959219, abs=1e-6)
+
+
+def test_nineteen_in_twenty_intervals_hold_the_truth(tmp_path: Path) -> None:
+    law = known_law("chinchilla")
+    truth = law.optimum(1e22)
+    held = np.zeros(3)
+    for seed in range(20):
+        runs = as_runs(simulate(law, noise=0.005, seed=seed), tmp_path)
+        planned = plan(fit(runs, bootstrap=200), flops=1e22)
+        for i, (entry, value) in enumerate(
+            (
+                (planned.params, truth.params),
+                (planned.tokens, truth.tokens),
+                (planned.loss, truth.loss),
+            )
+        ):
+            held[i] += entry.low <= value <= entry.high
+    # Fewer than 16 of 20 has probability 0.003 if each holds it 19 times in 20.
+    assert (held >= 16).all()
+
+
+def test_n_and_d_share_the_budget_in_every_draw(fitted: Fit) -> None:
+    planned = plan(fitted, flops=1e22)
+    assert planned.params.low * planned.tokens.high == pytest.approx(1e22 / 6, rel=0.01)
+
+
+def test_intervals_widen_with_the_level_and_with_extrapolation(fitted: Fit) -> None:
+    narrow, wide = (plan(fitted, flops=1e21, level=level).params for level in (0.5, 0.99))
+    assert wide.low < narrow.low < narrow.high < wide.high
+    near, far = (plan(fitted, flops=c).params for c in (1e20, 1e26))
+    assert far.high / far.low > 1.3 * near.high / near.low
+
+
+@given(params=constants, flops=st.floats(1e16, 1e26))
+def test_the_band_wastes_what_it_says(params: dict[str, float], flops: float) -> None:
+    law = Law(name="any", form=published("besiroglu2024").form, params=params)
+    planned = plan(law, flops=flops)
+    for band in planned.band:
+        cheaper = law.optimum(flops / (1 + band.overhead))
+        for n, d in zip(band.params, reversed(band.tokens), strict=True):
+            assert 6 * n * d == pytest.approx(flops, rel=1e-9)
+            assert float(law.loss(n, d)) <= float(cheaper.loss) * (1 + 1e-9)
+        assert band.params[0] <= planned.params.value <= band.params[1]
+
+
+def test_a_published_law_has_no_interval_and_says_so() -> None:
+    planned = plan(published("besiroglu2024"), flops=1e21)
+    assert planned.params.low is None
+    assert any("without its draws" in note for note in planned.notes)
+    json.dumps(planned.to_dict(), allow_nan=False)
+
+
+def test_how_far_it_extrapolates_is_said(fitted: Fit) -> None:
+    inside, outside = (plan(fitted, flops=c) for c in (1e21, 1e25))
+    assert inside.extrapolation == pytest.approx(1e21 / (6 * 1e10 * 3e11))
+    assert not inside.notes
+    assert any("sampling error only" in note for note in outside.notes)
+
+
+def test_a_fit_that_failed_is_not_planned_in_silence(fitted: Fit) -> None:
+    from scalefit.fitting import Status
+
+    failed = dataclasses.replace(fitted, status=Status.NOT_CONVERGED)
+    assert any("not to be trusted" in note for note in plan(failed, flops=1e21).notes)
+
+
+def test_draws_without_a_term_leave_the_limit_open(fitted: Fit) -> None:
+    draws = fitted.draws.copy()
+    draws[:40, 1] = 0.0  # a tenth of the draws have no size term: their optimum is no model at all
+    planned = plan(dataclasses.replace(fitted, draws=draws), flops=1e21)
+    assert planned.tokens.high is None
+    assert planned.params.low == 0.0
+    assert planned.params.high is not None
+    json.dumps(planned.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("flops", [0.0, -1.0, np.nan, np.inf])
+def test_a_budget_must_be_one(flops: float) -> None:
+    with pytest.raises(PlanError, match="cannot be planned"):
+        plan(published("besiroglu2024"), flops=flops)
+
+
+def test_a_law_without_an_optimum_is_refused() -> None:
+    law = published("besiroglu2024")
+    flat = dataclasses.replace(law, params={**law.params, "A": 0.0})
+    with pytest.raises(PlanError, match="no compute-optimal size"):
+        plan(flat, flops=1e21)
+
+
+def test_the_python_interface_is_three_lines(tmp_path: Path) -> None:
+    import scalefit as sf
+
+    simulate(known_law("chinchilla"), noise=0.01).to_parquet(tmp_path / "r.parquet")
+    found = sf.fit(sf.read(tmp_path / "r.parquet"), bootstrap=50)
+    assert sf.plan(found, flops=1e21).params.low > 0
+    assert {"fit", "plan", "read"} <= set(dir(sf))
+    with pytest.raises(AttributeError, match="no attribute 'fitt'"):
+        _ = sf.fitt

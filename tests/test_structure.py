@@ -1,0 +1,59 @@
+"""What keeps the house in shape: import directions, file sizes, no machine's paths."""
+
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+BLOCKED = """
+import importlib, pkgutil, sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "trainers"}:
+            raise AssertionError(f"scalefit imports {name}")
+
+sys.meta_path.insert(0, Blocker())
+import scalefit
+names = [m.name for m in pkgutil.walk_packages(scalefit.__path__, "scalefit.")]
+for name in names:
+    if not name.endswith("__main__"):
+        importlib.import_module(name)
+print(len(names))
+"""
+
+
+def test_scalefit_works_without_torch_and_without_trainers() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BLOCKED], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 15
+
+
+def test_training_without_torch_says_what_to_install(tmp_path) -> None:
+    code = (
+        "import sys, importlib.util as u\n"
+        "real = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'torch' else real(name, *a)\n"
+        "sys.argv = ['scalefit', 'train-grid', 'markov']\n"
+        "from scalefit.__main__ import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert 'pip install "scalefit[train]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_rooms_stay_small() -> None:
+    long = {
+        str(path.relative_to(ROOT)): count
+        for folder in ("scalefit", "trainers", "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        if (count := len(path.read_text().splitlines())) > 500
+    }
+    assert not long
