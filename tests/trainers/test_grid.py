@@ -1,0 +1,171 @@
+"""Grid files: the shipped ones, bad ones, and what they expand to."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalefit.errors import GridError
+from trainers.grid import Grid, load
+from trainers.grid_keys import KEYS, parse
+
+GOOD = {
+    "source": '"markov"',
+    "context": "8",
+    "widths": "[4, 8]",
+    "depth": "1",
+    "head_width": "4",
+    "tokens": '["1280 tokens", 2560]',
+    "seeds": "[0, 1]",
+    "batch": "4",
+    "learning_rate": "0.01",
+    "embedding_rate": "1",
+    "warmup": "5",
+    "cooldown": "0.2",
+    "held_out": '"1K"',
+}
+
+
+def text_of(**changes):
+    return "\n".join(f"{key} = {value}" for key, value in (GOOD | changes).items())
+
+
+def grid_of(**changes):
+    return Grid(name="mine.toml", **parse(text_of(**changes), "mine.toml"))
+
+
+@pytest.mark.parametrize("name", ["text", "markov"])
+def test_shipped_grids_load_and_say_how_large_they_are(name):
+    grid = load(name)
+    size = grid.describe()
+    assert grid.source == name
+    assert size.runs == len(grid.widths) * len(grid.seeds) == len(grid.runs())
+    assert size.tokens == (min(grid.tokens), max(grid.tokens))
+    assert 1e12 < size.flops < 2e13
+    assert size.params[0] < size.params[1] / 10
+
+
+def test_a_file_loads_by_its_path(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(text_of())
+    grid = load(path)
+    assert grid.tokens == (1280, 2560)
+    assert grid.held_out == 1000
+    assert replace(grid, name="mine.toml") == grid_of()
+
+
+def test_a_run_is_every_shape_with_every_seed_once(tiny):
+    runs = tiny.runs()
+    assert Counter((run.shape.width, run.seed) for run in runs) == Counter(
+        (width, seed) for width in (4, 8) for seed in (0, 1, 2)
+    )
+    assert len({run.id for run in runs}) == 6
+    assert [run.id for run in tiny.runs()] == [run.id for run in runs]
+    assert [run.shape.heads for run in runs] == [1, 1, 1, 2, 2, 2]
+
+
+def test_whatever_determines_the_numbers_changes_the_identity(tiny):
+    changes = {
+        "source": "text",
+        "context": 16,
+        "depth": 2,
+        "head_width": 2,
+        "tokens": (1280, 5120),
+        "batch": 2,
+        "learning_rate": 0.02,
+        "embedding_rate": 0.2,
+        "warmup": 6,
+        "cooldown": 0.25,
+        "held_out": 2048,
+    }
+    ids = {tiny.runs()[-1].id} | {
+        replace(tiny, **{key: value}).runs()[-1].id for key, value in changes.items()
+    }
+    assert len(ids) == 1 + len(changes)
+    assert replace(tiny, name="other", widths=(8,)).runs()[-1].id == tiny.runs()[-1].id
+
+
+def test_a_configuration_is_plain_json(tiny):
+    config = tiny.runs()[0].config()
+    assert json.loads(json.dumps(config, allow_nan=False))["tokens"] == [1280, 2560]
+
+
+def test_learning_rate_falls_with_width(tiny):
+    rates = {run.shape.width: run.matrix_rate for run in tiny.runs()}
+    assert rates == {4: pytest.approx(0.08), 8: pytest.approx(0.04)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"widths": "[4, 4]"}, "widths must be a list of different whole numbers"),
+        ({"widths": "[]"}, r"widths must be .*, not \[\]"),
+        ({"widths": "8"}, "widths must be a list"),
+        ({"widths": "[4.0]"}, "widths must be"),
+        ({"depth": "true"}, "depth must be a whole number from 1 to 128, not True"),
+        ({"depth": "0"}, "depth must be a whole number from 1 to 128, not 0"),
+        ({"source": '"wiki"'}, 'source must be "text" or "markov", not "wiki"'),
+        ({"source": "[1]"}, 'source must be "text" or "markov"'),
+        ({"tokens": '["1M params"]'}, "tokens must be a list of different numbers of tokens"),
+        ({"tokens": "[-5]"}, "tokens must be"),
+        ({"learning_rate": "nan"}, "learning_rate must be a number from 1e-9 to 10, not nan"),
+        ({"learning_rate": '"fast"'}, 'learning_rate must be a number .*, not "fast"'),
+        ({"cooldown": "1"}, "cooldown must be a share of each token count from 0.01 to 0.99"),
+        ({"seeds": "[-1]"}, "seeds must be"),
+        ({"held_out": "[]"}, "held_out must be a number of tokens"),
+    ],
+)
+def test_a_bad_value_names_file_key_and_what_is_allowed(changes, sentence):
+    with pytest.raises(GridError, match=f"^mine.toml: {sentence}"):
+        grid_of(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"widths": "[4, 9]"}, "width 9 does not divide into 2 heads of an even width"),
+        ({"widths": "[3]"}, "width 3 does not divide into 1 heads of an even width"),
+        ({"warmup": "40"}, "1280 tokens are 40 steps of 32 tokens, which leaves no trunk"),
+        ({"tokens": "[20]"}, "20 tokens are 0 steps"),
+        ({"held_out": "8"}, "held_out must be two sequences or more, 16 tokens"),
+        ({"source": '"text"', "tokens": '["1B"]'}, r"1000000000 tokens would be \d+\.\d epochs"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_it_is_tried(changes, sentence):
+    with pytest.raises(GridError, match=f"^mine.toml: {sentence}"):
+        grid_of(**changes).runs()
+
+
+def test_an_unknown_key_is_answered_with_the_nearest():
+    with pytest.raises(GridError, match=r'unknown key "width"; did you mean "widths"'):
+        grid_of(width="[4]")
+
+
+def test_a_missing_key_is_named():
+    text = text_of().replace("depth = 1", "")
+    with pytest.raises(GridError, match=r"^mine\.toml lacks depth; it must be a whole number"):
+        parse(text, "mine.toml")
+
+
+@given(st.sampled_from(sorted(KEYS)), st.sampled_from(['"x"', "[[]]", "{a = 1}", "1979-05-27"]))
+def test_no_value_of_a_foreign_type_gets_through(key, value):
+    with pytest.raises(GridError, match=f"{key} must be"):
+        grid_of(**{key: value})
+
+
+def test_broken_toml_is_told_with_its_place():
+    with pytest.raises(GridError, match=r"mine.toml is not valid TOML: .*line 2"):
+        parse("depth = 1\nwidths = 4, 8", "mine.toml")
+
+
+def test_an_unknown_grid_is_answered_with_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GridError, match='no grid file markow; did you mean "markov"'):
+        load("markow")
+    with pytest.raises(GridError, match=r"no grid file zzz\.toml; the shipped grids are"):
+        load("zzz.toml")
+    with pytest.raises(GridError, match="cannot be read"):
+        load(tmp_path)

@@ -1,0 +1,1 @@
+"""Trains grids of small models whose every number is known, for scalefit to fit."""

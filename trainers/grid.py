@@ -1,0 +1,309 @@
+"""A grid file becomes runs; what is done is skipped, the rest is trained, and nothing is lost."""
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import scalefit
+from scalefit.errors import GridError
+from scalefit.flops import TransformerShape
+from scalefit.runs import finished, write_part
+from trainers import grid_keys
+from trainers.launch import Failed, Finished, Task, Trained, available_workers, launch, tasks
+from trainers.recipe import Row, Run
+from trainers.schedule import Schedule
+from trainers.source import source
+
+MLP_RATIO = 4
+"""Hidden units of an MLP for each unit of width."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """How large a grid is: runs, their training FLOPs, and (smallest, largest) of both axes."""
+
+    runs: int
+    flops: float
+    params: tuple[int, int]
+    tokens: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """Every width with every seed, trained to every token count; the keys of a grid file."""
+
+    name: str
+    source: str
+    context: int
+    widths: tuple[int, ...]
+    depth: int
+    head_width: int
+    tokens: tuple[int, ...]
+    seeds: tuple[int, ...]
+    batch: int
+    learning_rate: float
+    embedding_rate: float
+    warmup: int
+    cooldown: float
+    held_out: int
+
+    def runs(self) -> list[Run]:
+        """All runs; GridError if the source has too few tokens, or the schedule too few steps."""
+        tokens = source(self.source, self.context)
+        self._check(tokens.available)
+        config, seeds = tokens.config(), self.seeds
+        shapes = [self._shape(width, tokens.vocab) for width in self.widths]
+        return [self._run(config, shape, seed) for shape in shapes for seed in seeds]
+
+    def describe(self) -> Size:
+        """The size of the whole grid, done or not."""
+        runs = self.runs()
+        params = [run.shape.params().total for run in runs]
+        tokens = [end * run.batch_tokens for run in runs for end in run.ends]
+        return Size(
+            runs=len(runs),
+            flops=sum(run.flops for run in runs),
+            params=(min(params), max(params)),
+            tokens=(min(tokens), max(tokens)),
+        )
+
+    def _run(self, config: Any, shape: TransformerShape, seed: int) -> Run:
+        return Run(
+            source=config,
+            shape=shape,
+            tokens=self.tokens,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            embedding_rate=self.embedding_rate,
+            schedule=Schedule(warmup=self.warmup, cooldown=self.cooldown),
+            held_out=self.held_out,
+            seed=seed,
+        )
+
+    def _shape(self, width: int, vocab: int) -> TransformerShape:
+        heads = max(1, width // self.head_width)
+        if width % (2 * heads):
+            raise GridError(
+                f"{self.name}: width {width} does not divide into {heads} heads of an even width; "
+                f"choose a multiple of {2 * heads}, or another head_width than {self.head_width}"
+            )
+        return TransformerShape(
+            vocab=vocab,
+            context=self.context,
+            width=width,
+            depth=self.depth,
+            heads=heads,
+            hidden=MLP_RATIO * width,
+        )
+
+    def _check(self, available: int | None) -> None:
+        least, most, step = min(self.tokens), max(self.tokens), self.batch * self.context
+        plan = Schedule(warmup=self.warmup, cooldown=self.cooldown)
+        if least < step or plan.branch_point(least // step) < max(1, self.warmup):
+            raise GridError(
+                f"{self.name}: {least} tokens are {least // step} steps of {step} tokens, which "
+                f"leaves no trunk after a warm-up of {self.warmup}; "
+                "raise tokens, or lower batch or warmup"
+            )
+        if available is not None and most > available:
+            raise GridError(
+                f"{self.name}: {most} tokens would be {most / available:.1f} epochs of the source "
+                f"{self.source}, and every token is to be seen once; ask for at most {available}"
+            )
+        if self.held_out < 2 * self.context:
+            raise GridError(
+                f"{self.name}: held_out must be two sequences or more, {2 * self.context} tokens"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """Where training stands: (done, in all) of this call; `remaining` seconds may be unknown.
+
+    `losses` are those measured last, in nats a token, one a seed; None where one diverged.
+    """
+
+    runs: tuple[int, int]
+    flops: tuple[float, float]
+    elapsed: float
+    remaining: float | None
+    losses: tuple[float | None, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a call did: runs trained (diverged ones among them), skipped as done, and failed."""
+
+    trained: int
+    skipped: int
+    diverged: int
+    failed: int
+    failures: tuple[str, ...]
+    seconds: float
+    flops: float
+
+
+def load(name_or_path: str | Path) -> Grid:
+    """The grid of a shipped name or of a TOML file; GridError says what is wrong, and where."""
+    shipped = {
+        file.name.removesuffix(".toml"): file
+        for file in resources.files("trainers").joinpath("grids").iterdir()
+    }
+    name = str(name_or_path)
+    if name in shipped:
+        text = shipped[name].read_text("utf-8")
+    else:
+        try:
+            text = Path(name_or_path).read_text("utf-8")
+        except FileNotFoundError as error:
+            hint = grid_keys.nearest(name, shipped, "shipped grids")
+            raise GridError(f"there is no grid file {name}; {hint}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise GridError(f"the grid file {name} cannot be read: {error}") from error
+    values: dict[str, Any] = grid_keys.parse(text, name)
+    return Grid(name=name, **values)
+
+
+def train(
+    grid: Grid,
+    results: Path,
+    *,
+    workers: int | None,
+    device: str = "cpu",
+    report: Callable[[Progress], None],
+) -> Summary:
+    """Train what `results` does not hold yet, and write a part there for every run that ends.
+
+    `workers` are processes of one thread each (None: one a core, or one where the device is not the
+    CPU). Ctrl-C and SIGTERM stop at once and raise KeyboardInterrupt. Raises GridError if `results`
+    cannot be written.
+    """
+    runs = grid.runs()
+    _make_folder(results)
+    done = finished(results)
+    left = [run for run in runs if run.id not in done]
+    count = workers or (available_workers() if device == "cpu" else 1)
+    todo = tasks(left, count)
+    ledger = _Ledger(todo=todo, results=results, code=_code(), report=report)
+    with _terminable(), closing(launch(todo, workers=count, device=device)) as messages:
+        for task, message in messages:
+            ledger.note(task, message)
+    return ledger.summary(skipped=len(runs) - len(left))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Ledger:
+    """Counts what the workers tell, and writes what they finished."""
+
+    todo: Sequence[Task]
+    results: Path
+    code: str
+    report: Callable[[Progress], None]
+    began: float = field(default_factory=time.monotonic)
+    trained: int = 0
+    diverged: int = 0
+    failed: int = 0
+    failures: list[str] = field(default_factory=list)
+    flops: float = 0.0
+    work: float = 0.0
+    losses: tuple[float | None, ...] = ()
+
+    def note(self, task: Task, message: Trained | Finished | Failed) -> None:
+        match message:
+            case Trained(flops=flops, losses=losses):
+                self.flops += flops
+                self.work += task.seconds * flops / task.flops
+                self.losses = losses or self.losses
+            case Finished(rows=rows):
+                for run, run_rows in zip(task.runs, rows, strict=True):
+                    self._write(run, run_rows)
+            case Failed(reason=reason):
+                self.failed += len(task.runs)
+                seeds = ", ".join(str(run.seed) for run in task.runs)
+                self.failures.append(f"width {task.runs[0].shape.width}, seed {seeds}: {reason}")
+        self.report(self._progress())
+
+    def _write(self, run: Run, rows: list[Row]) -> None:
+        try:
+            # another process with the same grid and folder may have been faster
+            if run.id not in finished(self.results):
+                write_part(self.results, run.id, [row | {"code": self.code} for row in rows])
+        except OSError as error:
+            raise GridError(
+                f"{self.results} cannot be written ({error.strerror}); {self.trained} runs of this "
+                "call are kept there: mend it, and the same command goes on"
+            ) from error
+        self.trained += 1
+        self.diverged += any(row["status"] == "diverged" for row in rows)
+
+    def _progress(self) -> Progress:
+        elapsed = time.monotonic() - self.began
+        whole = sum(task.seconds for task in self.todo)
+        return Progress(
+            runs=(self.trained + self.failed, sum(len(task.runs) for task in self.todo)),
+            flops=(self.flops, sum(task.flops for task in self.todo)),
+            elapsed=elapsed,
+            remaining=elapsed * max(0.0, whole / self.work - 1) if self.work else None,
+            losses=self.losses,
+        )
+
+    def summary(self, skipped: int) -> Summary:
+        return Summary(
+            trained=self.trained,
+            skipped=skipped,
+            diverged=self.diverged,
+            failed=self.failed,
+            failures=tuple(self.failures),
+            seconds=time.monotonic() - self.began,
+            flops=self.flops,
+        )
+
+
+def _make_folder(results: Path) -> None:
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GridError(
+            f"{results} cannot be made a folder of results ({error.strerror}); name another place"
+        ) from error
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Within, SIGTERM is a KeyboardInterrupt too, so that both take the same way out."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _code() -> str:
+    """The version, and the commit where the code is a git checkout."""
+    root = Path(scalefit.__file__).parents[1]
+    version = f"scalefit {scalefit.__version__}"
+    if not (root / ".git").exists():
+        return version
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        answer = subprocess.run(  # noqa: S603 - a fixed command
+            command, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return version  # no git here, or no commit yet
+    return f"{version} ({answer.stdout.strip()})"

@@ -1,0 +1,119 @@
+"""What each key of a grid file may hold, and one sentence for whatever it holds instead."""
+
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from scalefit.errors import GridError
+from scalefit.quantities import parse_tokens
+from trainers.source import SOURCES
+
+Reader = Callable[[object], object]
+"""Takes a TOML value and returns what it means; ValueError if it is not allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a key allows, in words, and how it is read."""
+
+    allowed: str
+    read: Reader
+
+
+def parse(text: str, place: str) -> dict[str, object]:
+    """The values of every key of a grid file; GridError names file, key and what is allowed."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise GridError(f"{place} is not valid TOML: {error}") from error
+    for key in values:
+        if key not in KEYS:
+            raise GridError(f'{place} has an unknown key "{key}"; {nearest(key, KEYS, "keys")}')
+    missing = [key for key in KEYS if key not in values]
+    if missing:
+        raise GridError(f"{place} lacks {missing[0]}; it must be {KEYS[missing[0]].allowed}")
+    return {key: _value(key, values[key], place) for key in KEYS}
+
+
+def nearest(word: str, known: Mapping[str, object], kind: str) -> str:
+    """A suggestion for a word that is not known."""
+    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    return f'did you mean "{close[0]}"?' if close else f"the {kind} are {', '.join(known)}"
+
+
+def _value(key: str, value: object, place: str) -> object:
+    try:
+        return KEYS[key].read(value)
+    except ValueError as error:  # a QuantityError is one
+        allowed = KEYS[key].allowed
+        raise GridError(f"{place}: {key} must be {allowed}, not {_shown(value)}") from error
+
+
+def _shown(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _require(allowed: bool) -> None:
+    if not allowed:
+        raise ValueError
+
+
+def _source(value: object) -> str:
+    _require(isinstance(value, str) and value in SOURCES)
+    return str(value)
+
+
+def _number(low: float, high: float) -> Reader:
+    def read(value: object) -> float:
+        number = float(value) if type(value) in (int, float) else math.nan  # type: ignore[arg-type]
+        _require(low <= number <= high)
+        return number
+
+    return read
+
+
+def _whole(low: int, high: int) -> Reader:
+    def read(value: object) -> int:
+        # type(), because a bool is an int
+        number = int(value) if type(value) is int else low - 1
+        _require(low <= number <= high)
+        return number
+
+    return read
+
+
+def _tokens(value: object) -> int:
+    _require(type(value) in (int, float, str))
+    return round(parse_tokens(value))  # type: ignore[arg-type]
+
+
+def _several(read: Reader) -> Reader:
+    def read_all(value: object) -> tuple[object, ...]:
+        items = tuple(map(read, value)) if isinstance(value, list) else ()
+        _require(0 < len(items) == len(set(items)))
+        return items
+
+    return read_all
+
+
+KEYS: dict[str, Key] = {
+    "source": Key(" or ".join(f'"{name}"' for name in SOURCES), _source),
+    "context": Key("a whole number of tokens from 2 to 8192", _whole(2, 8192)),
+    "widths": Key("a list of different whole numbers from 2 to 8192", _several(_whole(2, 8192))),
+    "depth": Key("a whole number from 1 to 128", _whole(1, 128)),
+    "head_width": Key("a whole number from 2 to 8192", _whole(2, 8192)),
+    "tokens": Key(
+        'a list of different numbers of tokens such as 65_536 or "1M tokens"', _several(_tokens)
+    ),
+    "seeds": Key(
+        "a list of different whole numbers from 0 to 2147483647", _several(_whole(0, 2**31 - 1))
+    ),
+    "batch": Key("a whole number of sequences from 1 to 65536", _whole(1, 65536)),
+    "learning_rate": Key("a number from 1e-9 to 10", _number(1e-9, 10.0)),
+    "embedding_rate": Key("a number from 1e-9 to 10", _number(1e-9, 10.0)),
+    "warmup": Key("a whole number of steps from 0 to 1000000", _whole(0, 1_000_000)),
+    "cooldown": Key("a share of each token count from 0.01 to 0.99", _number(0.01, 0.99)),
+    "held_out": Key("a number of tokens such as 65_536", _tokens),
+}
