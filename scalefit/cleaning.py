@@ -94,7 +94,7 @@ def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
     if runs is not None and "averaging" in frame:
         rank = frame["averaging"].map(_averaging_rank).astype(int)
         best = rank.groupby(runs).transform("min")
-        reason = "averaging inferior to another of the same run"
+        reason = "less annealed than other rows of their run"
         frame = _keep(frame, (rank == best).to_numpy(), reason, dropped)
     key = ["params", "tokens", "loss", *(["run_id"] if "run_id" in frame else [])]
     frame = _keep(frame, ~frame.duplicated(key).to_numpy(), "exact duplicate", dropped)

@@ -270,7 +270,7 @@ def test_annealed_rows_stand_for_their_run(tmp_path: Path) -> None:
         ("a", "cooldown"),
         ("b", "raw"),
     ]
-    assert reasons(runs) == {"averaging inferior to another of the same run": 2}
+    assert reasons(runs) == {"less annealed than other rows of their run": 2}
     assert len(read(tmp_path, where="averaging == 'raw'")) == 3
 
 

@@ -22,6 +22,9 @@ from trainers.recipe import Row, Run
 from trainers.schedule import Schedule
 from trainers.source import source
 
+FORETELLS = 0.02
+"""Share of the work after which the time left can be told: before, most of it was starting up."""
+
 MLP_RATIO = 4
 """Hidden units of an MLP for each unit of width."""
 
@@ -247,11 +250,12 @@ class _Ledger:
     def _progress(self) -> Progress:
         elapsed = time.monotonic() - self.began
         whole = sum(task.seconds for task in self.todo)
+        told = self.work > FORETELLS * whole
         return Progress(
             runs=(self.trained + self.failed, sum(len(task.runs) for task in self.todo)),
             flops=(self.flops, sum(task.flops for task in self.todo)),
             elapsed=elapsed,
-            remaining=elapsed * max(0.0, whole / self.work - 1) if self.work else None,
+            remaining=elapsed * max(0.0, whole / self.work - 1) if told else None,
             losses=self.losses,
         )
 
