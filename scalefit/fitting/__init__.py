@@ -2,14 +2,14 @@
 
 from scalefit.fitting.files import beside, load, newest, save
 from scalefit.fitting.parametric import fit
-from scalefit.fitting.result import Certificate, Domain, Fit, Interval, Objective, Status
+from scalefit.fitting.result import Certificate, Domain, Fit, Interval, Score, Status
 
 __all__ = [
     "Certificate",
     "Domain",
     "Fit",
     "Interval",
-    "Objective",
+    "Score",
     "Status",
     "beside",
     "fit",

@@ -2,25 +2,29 @@
 
 import numpy as np
 
-from scalefit.fitting.objective import Huber
+from scalefit.fitting.objective import Objective
 from scalefit.fitting.optimum import Optimum
 from scalefit.fitting.result import Certificate
-from scalefit.fitting.solver import expand
+from scalefit.fitting.solver import expand, residuals, sharpest
 from scalefit.laws import FloatArray
 
 AGREE = 1e-9  # relative difference of objectives that counts as the same optimum
+AGREE_KINKED = 1e-7  # and where only the best start is polished into its kink
 FLAT = 1e300  # stands for the condition number of a flat direction
 
 
-def certify(objective: Huber, optimum: Optimum, replicates: tuple[int, int]) -> Certificate:
+def certify(objective: Objective, optimum: Optimum, replicates: tuple[int, int]) -> Certificate:
     """Measure the optimum: who agrees, how flat it is, what lies second, which bounds hold it."""
     model, theta = optimum.model, optimum.theta
     free = (theta > model.lower) & (theta < model.upper)
     weights, exact = np.ones((1, model.rows)), np.ones(1, dtype=bool)
-    local = expand(model, objective, theta[None], weights, exact)
+    residual = residuals(model, objective, model.predict(theta[None]))[0]
+    sharp = sharpest(objective, float(np.median(np.abs(residual))))
+    local = expand(model, sharp, theta[None], weights, exact)
     eigenvalues, scale = _scaled(local.hessian[:, :, 0][np.ix_(free, free)])
-    slope = np.abs(local.gradient[free, 0]) / scale
-    agree = optimum.values <= optimum.value * (1 + AGREE)
+    gradient = local.gradient[:, 0] if optimum.slope is None else optimum.slope
+    slope = np.abs(gradient[free]) / scale
+    agree = optimum.values <= optimum.value * (1 + (AGREE_KINKED if objective.kinked else AGREE))
     others = optimum.values[~agree]
     return Certificate(
         starts=len(optimum.values),

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalefit.fitting.objective import Huber
+from scalefit.fitting.kink import finish
+from scalefit.fitting.objective import Objective
 from scalefit.fitting.solver import minimise, value
 from scalefit.laws import Flags, FloatArray, Model
 
@@ -21,6 +22,7 @@ class Optimum:
         theta: there, shape (p,).
         natural: the law's parameters, shape (parameters,).
         value: the objective.
+        slope: of a loss with a kink, what the best multipliers leave of the gradient; else None.
         converged: whether the solver settled.
         values: objectives of the polished starts of that model that settled at an admissible law.
         bests: for each model its own best point, admissible or not: where resamples start.
@@ -30,12 +32,13 @@ class Optimum:
     theta: FloatArray
     natural: FloatArray
     value: float
+    slope: FloatArray | None
     converged: bool
     values: FloatArray
     bests: tuple[FloatArray, ...]
 
 
-def find(models: Sequence[Model], objective: Huber, weights: FloatArray) -> Optimum:
+def find(models: Sequence[Model], objective: Objective, weights: FloatArray) -> Optimum:
     """Polish the best scanned starts of every model; the least admissible objective wins."""
     ends = [
         minimise(model, objective, _ranked(model, objective, weights), weights[None])
@@ -48,11 +51,18 @@ def find(models: Sequence[Model], objective: Huber, weights: FloatArray) -> Opti
     ]
     which = int(np.argmin([cost.min() for cost in costs]))
     best = int(costs[which].argmin())
+    model, theta, least = models[which], ends[which].theta[best], float(costs[which][best])
+    slope = None
+    if objective.kinked:
+        vertex = finish(model, objective, theta, weights)
+        theta, slope = vertex.theta, vertex.slope
+        least = float(value(model, objective, theta[None], weights[None])[0])
     return Optimum(
-        model=models[which],
-        theta=ends[which].theta[best],
-        natural=naturals[which][best],
-        value=float(costs[which][best]),
+        model=model,
+        theta=theta,
+        natural=model.natural(theta[None])[0],
+        value=least,
+        slope=slope,
         converged=bool(ends[which].converged[best]),
         values=costs[which][np.isfinite(costs[which]) & ends[which].converged],
         bests=tuple(end.theta[int(end.value.argmin())] for end in ends),
@@ -60,7 +70,7 @@ def find(models: Sequence[Model], objective: Huber, weights: FloatArray) -> Opti
 
 
 def refind(
-    models: Sequence[Model], objective: Huber, optimum: Optimum, weights: FloatArray
+    models: Sequence[Model], objective: Objective, optimum: Optimum, weights: FloatArray
 ) -> tuple[FloatArray, Flags]:
     """The optimum for each weighting (batch, runs) of the runs, from those of the full data.
 
@@ -85,7 +95,7 @@ def admissible(natural: FloatArray) -> Flags:
     return np.asarray((natural >= 0).all(axis=-1))
 
 
-def _ranked(model: Model, objective: Huber, weights: FloatArray) -> FloatArray:
+def _ranked(model: Model, objective: Objective, weights: FloatArray) -> FloatArray:
     starts = np.clip(model.starts(weights), model.lower, model.upper)
     order = np.argsort(value(model, objective, starts, weights[None]), kind="stable")
     ranked: FloatArray = starts[order[:POLISHED]]

@@ -1,5 +1,6 @@
 """Approach 3 of Hoffmann et al. 2022: fit L(N, D) to every run at once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,11 +9,15 @@ import numpy.typing as npt
 from scalefit.errors import FitError
 from scalefit.fitting.bootstrap import intervals, replicate
 from scalefit.fitting.certificate import certify
-from scalefit.fitting.objective import Huber
+from scalefit.fitting.objective import Objective, adaptive_delta, huber, objective_named
 from scalefit.fitting.optimum import Optimum, find
-from scalefit.fitting.result import Certificate, Domain, Fit, Objective, Status
-from scalefit.laws import Convention, FloatArray, Form, Law, form_named
+from scalefit.fitting.result import Certificate, Domain, Fit, Score, Status
+from scalefit.fitting.solver import residuals
+from scalefit.laws import Convention, FloatArray, Form, Law, Model, form_named
 from scalefit.runs import Runs
+
+HOFFMANNS = 1e-3  # the threshold of Hoffmann et al. 2022, and where adapting begins
+ADAPTATIONS, SETTLED = 30, 1e-7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,22 +35,25 @@ def fit(
     runs: Runs,
     *,
     form: str = "chinchilla",
-    delta: float = 1e-3,
+    objective: str = "huber-log",
+    delta: float | None = 1e-3,
     bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> Fit:
     """Fit a law to runs: global optimum, certificate, bootstrap intervals.
 
-    Minimises the sum over runs of Huber(log L(N, D) - log loss) (Hoffmann et al. 2022, eq. 3).
-    Starts come from variable projection in centred coordinates and are polished by an exact
-    Newton method. Intervals are percentiles of a bootstrap that draws whole training runs where
-    rows share a run, and rows otherwise.
+    Minimises the objective summed over runs, by default Huber's loss of log L(N, D) - log loss
+    (Hoffmann et al. 2022, eq. 3). Starts come from variable projection in centred coordinates and
+    are polished by an exact Newton method. Intervals are percentiles of a bootstrap that draws
+    whole training runs where rows share a run, and rows otherwise.
 
     Args:
         runs: the table, from ``scalefit.read``.
         form: name of the functional form.
-        delta: Huber's threshold in nats of log loss.
+        objective: "huber-log", "lad-log", "mse-log", "mse" or "asymmetric-mae".
+        delta: Huber's threshold in nats of log loss; None adapts it to the noise, as 1.345 robust
+            standard deviations of the residuals.
         bootstrap: replicates; 0 for no intervals.
         seed: of the bootstrap.
         level: confidence of the intervals, between 0 and 1.
@@ -53,22 +61,21 @@ def fit(
     Raises:
         FitError: if these runs cannot determine the law; the message says what is missing.
     """
-    _check_options(delta, bootstrap, level)
+    _check_options(bootstrap, level)
     shape = form_named(form)
     sample = _sample(runs)
     _check_sample(sample, shape, runs.source)
-    objective = Huber(delta=delta)
     numbers = sample.params, sample.tokens, sample.loss
     models = shape.models(*numbers)
-    optimum = find(models, objective, np.ones(len(sample.loss)))
-    draws = replicate(models, objective, optimum, sample.cluster, count=bootstrap, seed=seed)
+    aim, optimum = _find(models, objective, delta, np.ones(len(sample.loss)))
+    draws = replicate(models, aim, optimum, sample.cluster, count=bootstrap, seed=seed)
     gone = shape.vanished(np.vstack([optimum.natural, draws]), *numbers)
-    certificate = certify(objective, optimum, (len(draws), bootstrap))
+    certificate = certify(aim, optimum, (len(draws), bootstrap))
     return Fit(
         law=_law(shape, optimum.natural, runs, sample),
         method="parametric",
         status=_status(optimum, certificate),
-        objective=Objective(name=objective.name, delta=delta, value=optimum.value),
+        objective=Score(name=aim.name, delta=aim.delta, value=optimum.value),
         intervals=intervals(shape, optimum.natural, draws, level, gone),
         resampled="rows" if sample.cluster is None else "runs",
         used=len(sample.loss),
@@ -79,9 +86,23 @@ def fit(
     )
 
 
-def _check_options(delta: float, bootstrap: int, level: float) -> None:
-    if not 0 < delta < np.inf:
-        raise FitError(f"delta is {delta}; Huber's threshold must be a positive number like 1e-3")
+def _find(
+    models: Sequence[Model], name: str, delta: float | None, weights: FloatArray
+) -> tuple[Objective, Optimum]:
+    """The objective and its optimum; an adaptive threshold is the fixed point of its own fit."""
+    aim = objective_named(name, HOFFMANNS if delta is None else delta)
+    optimum = find(models, aim, weights)
+    for _ in range(ADAPTATIONS if delta is None and aim.delta else 0):
+        before = aim.delta
+        predicted = optimum.model.predict(optimum.theta[None])
+        aim = huber(adaptive_delta(residuals(optimum.model, aim, predicted)[0][0]) or HOFFMANNS)
+        optimum = find(models, aim, weights)
+        if abs(aim.delta / before - 1) < SETTLED:
+            break
+    return aim, optimum
+
+
+def _check_options(bootstrap: int, level: float) -> None:
     if bootstrap < 0 or bootstrap == 1:
         raise FitError(f"{bootstrap} replicates have no spread; draw 200 or more, or 0 for none")
     if not 0 < level < 1:

@@ -35,7 +35,7 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
+class Score:
     """What was minimised and its value at the optimum, summed over runs."""
 
     name: str
@@ -100,7 +100,7 @@ class Fit:
     law: Law
     method: str
     status: Status
-    objective: Objective
+    objective: Score
     intervals: Mapping[str, Interval]
     resampled: str
     used: int
@@ -187,7 +187,7 @@ def _from_document(document: dict, name: str) -> Fit:  # type: ignore[type-arg] 
         law=law,
         method=document["method"],
         status=Status(document["status"]),
-        objective=Objective(**document["objective"]),
+        objective=Score(**document["objective"]),
         intervals={key: Interval(**entry) for key, entry in document["intervals"].items()},
         resampled=runs["resampled"],
         used=int(runs["used"]),

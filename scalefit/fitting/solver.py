@@ -1,19 +1,19 @@
 """The minimum of a robust loss over a law on given runs, for many weightings of the runs at once.
 
-The objective is ``F = sum_i w_i rho(log m_i - log L_i)`` with m the law in the coordinates of a
-``Model``, which gives exact first and second derivatives. A batch of problems differs in start or
-in weights (bootstrap replicates) and shares the runs.
+The objective is ``F = sum_i w_i rho(r_i)`` with r = log m - log L or m - L, and m the law in the
+coordinates of a ``Model``, which gives exact first and second derivatives. A batch of problems
+differs in start or in weights (bootstrap replicates) and shares the runs.
 
 Method: IRLS (a parabola above the loss, so a Gauss-Newton step that cannot overshoot much) far
 away, exact Newton once a step gains little, Levenberg damping when a step fails, projection onto
 the box; first through wider thresholds of the loss, where its kinks are smoothed away.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scalefit.fitting.objective import Huber
+from scalefit.fitting.objective import Objective
 from scalefit.laws import Flags, FloatArray, Model
 from scalefit.linalg import solve_positive
 
@@ -28,7 +28,9 @@ NEGLIGIBLE = 1e-9  # below this lambda is 0, and Newton converges quadratically
 STUCK = 1e12
 TINY = 1e-300
 NARROWING = 4.0  # from one threshold to the next
-LOOSE, LOOSE_STEPS = 1e-3, 12  # how well a wider threshold is solved
+FINEST = 1e-7  # the last threshold of a kinked loss, over the scale of the residuals
+LOOSE, LOOSE_STEPS = 1e-3, 12  # how well a wider threshold is solved on the way to Huber's
+TIGHT, TIGHT_STEPS = 1e-9, 60  # and on the way to a kink, where each tells of the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,26 +67,27 @@ class Expansion:
         )
 
 
-def value(model: Model, objective: Huber, theta: FloatArray, weights: FloatArray) -> FloatArray:
+def value(model: Model, objective: Objective, theta: FloatArray, weights: FloatArray) -> FloatArray:
     """F for theta (batch, p) and weights (batch or 1, runs); infinite where m is not positive."""
-    residual, valid = _residual(model, model.predict(theta))
+    residual, valid = residuals(model, objective, model.predict(theta))
     total: FloatArray = (weights * objective.value(residual)).sum(axis=-1)
     return np.where(valid, total, np.inf)
 
 
 def expand(
-    model: Model, objective: Huber, theta: FloatArray, weights: FloatArray, exact: Flags
+    model: Model, objective: Objective, theta: FloatArray, weights: FloatArray, exact: Flags
 ) -> Expansion:
     """F and its derivatives; where not ``exact``, the Hessian of the IRLS parabola instead."""
     law = model.expand(theta)
-    residual, valid = _residual(model, law.value)
+    residual, valid = residuals(model, objective, law.value)
     slope = weights * objective.slope(residual)
-    newton = weights * objective.curvature(residual) - slope
+    # By the chain rule, r = log m has r_i = m_i/m and r_ij = m_ij/m - r_i r_j.
+    newton = weights * objective.curvature(residual) - (slope if objective.log else 0.0)
     bend = np.where(exact[:, None], newton, weights * objective.majorant(residual))
-    inverse = 1.0 / np.where(law.value > 0, law.value, 1.0)
-    relative = law.first * inverse[:, None]  # (batch, p, runs): derivatives of log m
-    gradient = np.matmul(relative, slope[:, :, None])[:, :, 0]
-    hessian = np.matmul(relative * bend[:, None], relative.swapaxes(1, 2))
+    inverse = 1.0 / np.where(law.value > 0, law.value, 1.0) if objective.log else 1.0
+    first = law.first * inverse[:, None] if objective.log else law.first  # (batch, p, runs)
+    gradient = np.matmul(first, slope[:, :, None])[:, :, 0]
+    hessian = np.matmul(first * bend[:, None], first.swapaxes(1, 2))
     straight = np.where(exact[:, None], slope * inverse, 0.0)
     for (i, j), second in law.second.items():
         extra = np.einsum("rn,rn->r", straight, second)
@@ -99,7 +102,7 @@ def expand(
     )
 
 
-def minimise(model: Model, objective: Huber, start: FloatArray, weights: FloatArray) -> Minimum:
+def minimise(model: Model, objective: Objective, start: FloatArray, weights: FloatArray) -> Minimum:
     """Minimise from each start.
 
     Args:
@@ -121,34 +124,66 @@ def minimise(model: Model, objective: Huber, start: FloatArray, weights: FloatAr
     )
 
 
-def _residual(model: Model, predicted: FloatArray) -> tuple[FloatArray, Flags]:
+def residuals(
+    model: Model, objective: Objective, predicted: FloatArray
+) -> tuple[FloatArray, Flags]:
+    """Residuals (batch, runs) of predictions, and whether all of a batch's are positive."""
     positive = predicted > 0
-    residual = np.log(np.where(positive, predicted, 1.0)) - model.log_loss
+    if objective.log:
+        residual = np.log(np.where(positive, predicted, 1.0)) - model.log_loss
+    else:
+        residual = predicted - np.exp(model.log_loss)
     return residual, np.asarray(positive.all(axis=-1))
 
 
+def sharpest(objective: Objective, scale: float) -> Objective:
+    """The objective itself, or one with a parabola in its kink far narrower than the residuals."""
+    return objective.smoothed(FINEST * scale + TINY) if objective.kinked else objective
+
+
 def _through_thresholds(
-    model: Model, objective: Huber, start: FloatArray, weights: FloatArray
+    model: Model, objective: Objective, start: FloatArray, weights: FloatArray
 ) -> Minimum:
     theta = np.clip(start, model.lower, model.upper)
-    width = float(np.median(np.abs(_residual(model, model.predict(theta))[0])))
-    while width > NARROWING * objective.delta:
-        wide = Huber(delta=width)
-        theta = _descend(model, wide, theta, weights, tolerance=LOOSE, most=LOOSE_STEPS).theta
+    scale = float(np.median(np.abs(residuals(model, objective, model.predict(theta))[0])))
+    sharp = sharpest(objective, scale)
+    tolerance, most = (TIGHT, TIGHT_STEPS) if objective.kinked else (LOOSE, LOOSE_STEPS)
+    before, width = theta, scale
+    while width > NARROWING * sharp.width:
+        wide = objective.smoothed(width)
+        theta = descend(model, wide, theta, weights, tolerance=tolerance, most=most).theta
         width /= NARROWING
-    return _descend(model, objective, theta, weights, tolerance=DECREMENT, most=MAX_STEPS)
+        if objective.kinked:
+            at, narrow = theta, objective.smoothed(width)
+            theta = _ahead(model, narrow, before, at, weights)
+            before = at
+    end = descend(model, sharp, theta, weights)
+    return replace(end, value=value(model, objective, end.theta, weights))
 
 
-def _descend(
+def _ahead(
+    model: Model, narrow: Objective, before: FloatArray, at: FloatArray, weights: FloatArray
+) -> FloatArray:
+    """Where the optimum of the next, narrower threshold lies, going by the last two.
+
+    Optima move in proportion to the threshold while the law passes through the same runs (Madsen
+    & Nielsen 1993).
+    """
+    ahead = np.clip(at + (at - before) / NARROWING, model.lower, model.upper)
+    better = value(model, narrow, ahead, weights) < value(model, narrow, at, weights)
+    return np.where(better[:, None], ahead, at)
+
+
+def descend(
     model: Model,
-    objective: Huber,
+    objective: Objective,
     start: FloatArray,
     weights: FloatArray,
     *,
-    tolerance: float,
-    most: int,
+    tolerance: float = DECREMENT,
+    most: int = MAX_STEPS,
 ) -> Minimum:
-    """Problems leave the batch as they settle."""
+    """Newton's method on an objective without a kink; problems leave the batch as they settle."""
     theta, count = start, len(start)
     result, converged = theta.copy(), np.zeros(count, dtype=bool)
     at, weigh = np.arange(count), weights  # the problems still moving
@@ -159,10 +194,10 @@ def _descend(
         step, gain, descends = _step(model, state, theta, damping)
         trial = np.clip(theta + step, model.lower, model.upper)
         settled = descends & (damping <= DAMPING) & (gain <= tolerance * state.value)
-        total = weigh.sum(axis=-1)
-        perfect = state.value <= EXACT * total
-        # Rounding each residual moves F by the sum of slopes, at most sqrt(2 F total), times it.
-        rounding = ROUNDING * (state.value + np.sqrt(state.value * total))
+        stiff = objective.stiffness * weigh.sum(axis=-1)
+        perfect = state.value <= EXACT * stiff
+        # Rounding each residual moves F by the sum of slopes, at most sqrt(2 F stiff), times it.
+        rounding = ROUNDING * (state.value + np.sqrt(state.value * stiff))
         done, stuck = (settled & exact) | perfect, damping > STUCK
         trial = np.where(perfect[:, None], theta, trial)
         result[at[done]], converged[at[done]] = trial[done], True

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalefit.fitting.objective import Huber
+from scalefit.fitting.objective import huber
 from scalefit.fitting.optimum import admissible, find, refind
 from scalefit.fitting.solver import expand, minimise, value
 from scalefit.laws import Model
 from scalefit.linalg import solve_positive
 from tests.conftest import SURFACES, known_law, simulate
 
-HUBER = Huber()
+HUBER = huber()
 
 
 def models_of(name: str, *, noise: float = 0.0, seed: int = 0) -> tuple[Model, ...]:
@@ -36,39 +36,12 @@ def test_a_matrix_that_is_not_positive_definite_is_said_to_be_so() -> None:
     assert solve_positive(matrix, np.ones((2, 3)))[1].tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize("name", sorted(SURFACES))
-@pytest.mark.parametrize("delta", [1e-3, 0.5])
-@pytest.mark.parametrize("number", [0, 1])
-def test_the_objectives_derivatives_agree_with_finite_differences(
-    name: str, delta: float, number: int
-) -> None:
-    model, huber = models_of(name, noise=0.05)[number], Huber(delta=delta)
-    rng = np.random.default_rng(1)
-    weights = rng.integers(0, 4, size=(1, model.rows)).astype(float)
-    theta = model.starts(weights[0])[24] * (1 + 1e-3 * rng.standard_normal(len(model.names)))
-    exact = np.ones(1, dtype=bool)
-    here = expand(model, huber, theta[None], weights, exact)
-    h = 1e-8
-    for i in range(len(theta)):
-        step = h * np.eye(len(theta))[i]
-        above, below = (
-            expand(model, huber, (theta + s * step)[None], weights, exact) for s in (1, -1)
-        )
-        slope = (above.value - below.value) / (2 * h)
-        scale = np.abs(here.gradient).max()
-        assert here.gradient[i] == pytest.approx(slope, rel=1e-4, abs=1e-5 * scale)
-        bend = (above.gradient - below.gradient)[:, 0] / (2 * h)
-        np.testing.assert_allclose(
-            here.hessian[i, :, 0], bend, atol=1e-4 * np.abs(here.hessian).max()
-        )
-
-
 @given(residual=st.floats(-1, 1), delta=st.floats(1e-4, 0.5))
 def test_the_majorant_touches_the_loss_and_lies_above_it(residual: float, delta: float) -> None:
-    huber = Huber(delta=delta)
+    loss = huber(delta)
     at, other = np.array(residual), np.linspace(-1, 1, 41)
-    parabola = huber.value(at) + 0.5 * huber.majorant(at) * (other**2 - at**2)
-    assert (huber.value(other) <= parabola + 1e-12).all()
+    parabola = loss.value(at) + 0.5 * loss.majorant(at) * (other**2 - at**2)
+    assert (loss.value(other) <= parabola + 1e-12).all()
 
 
 @settings(deadline=None, max_examples=20)
