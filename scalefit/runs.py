@@ -94,10 +94,13 @@ class Runs:
         if count == 0:
             return self
         highest = self.frame["loss"].nlargest(count).index
+        return self.only(~self.frame.index.isin(highest), "highest loss")
+
+    def only(self, rows: NDArray[np.bool_], reason: str) -> "Runs":
+        """These runs but for the rows that are False, which are counted as left out."""
+        lost = Dropped(reason=reason, rows=int((~rows).sum()))
         return replace(
-            self,
-            frame=self.frame.drop(highest).reset_index(drop=True),
-            dropped=(*self.dropped, Dropped(reason="highest loss", rows=count)),
+            self, frame=self.frame[rows].reset_index(drop=True), dropped=(*self.dropped, lost)
         )
 
     def fingerprint(self) -> str:

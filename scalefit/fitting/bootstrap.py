@@ -1,41 +1,98 @@
 """How sure: the fit repeated on resampled runs, all replicates solved together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from scalefit.fitting.objective import Huber
-from scalefit.fitting.optimum import Optimum, refind
+from scalefit.fitting.objective import Objective
+from scalefit.fitting.optimum import POSITIVE, Limits, Optimum, refind
 from scalefit.fitting.result import Interval
 from scalefit.laws import Flags, FloatArray, Form, Model
 
 BLOCK = 1024  # replicates whose weights are in memory at once
+GROUPS = 500  # units left out in turn, at most
+Units = npt.NDArray[np.intp]
+"""Each row's unit of resampling by number, from 0 and without gaps."""
+Build = Callable[[FloatArray, FloatArray, FloatArray], Sequence[Model]]
+"""The models of a form on runs of given params, tokens and loss, such as ``form.models``."""
+
+
+def by_size(params: FloatArray) -> Units:
+    """Rows of one model size as one unit: for tables that do not name their runs."""
+    return np.unique(params, return_inverse=True)[1]
 
 
 def replicate(
     models: Sequence[Model],
-    objective: Huber,
+    objective: Objective,
     optimum: Optimum,
-    cluster: npt.NDArray[np.intp] | None,
+    cluster: Units | None,
     *,
     count: int,
     seed: int,
+    base: FloatArray | None = None,
+    limits: Limits = POSITIVE,
 ) -> FloatArray:
     """The law fitted to ``count`` resamples of the runs, shape (replicates, parameters).
 
     ``cluster`` gives each row the number of its run, or is None if every row is a run of its own.
     Rows of one run share its noise, so runs are drawn, not rows (Cameron, Gelbach & Miller 2008).
-    Replicates that did not converge are left out.
+    ``base`` weighs the rows, ``limits`` are those of the fit. Replicates that did not converge are
+    left out.
     """
     rng = np.random.default_rng(seed)
-    rows = models[0].rows
-    draws = [np.empty((0, len(optimum.natural)))]
-    for first in range(0, count, BLOCK):
-        weights = _weights(rng, rows, cluster, min(BLOCK, count - first))
-        natural, converged = refind(models, objective, optimum, weights)
-        draws.append(natural[converged])
-    return np.concatenate(draws)
+    units = _units(models[0].rows, cluster)
+    size = int(units.max()) + 1
+
+    def weights(batch: int) -> FloatArray:
+        drawn = rng.multinomial(size, np.full(size, 1 / size), size=batch)
+        return drawn.astype(np.float64)[:, units] * (1.0 if base is None else base)
+
+    return _refitted(models, objective, optimum, weights, count, limits)
+
+
+def replicate_wild(
+    form: Form,
+    build: Build,
+    runs: tuple[FloatArray, FloatArray, FloatArray],
+    objective: Objective,
+    optimum: Optimum,
+    cluster: Units | None,
+    *,
+    count: int,
+    seed: int,
+) -> FloatArray:
+    """The law fitted to ``count`` tables whose residuals have random signs; else as ``replicate``.
+
+    Every run stays where it is, with the noise of its own place: log loss is the fitted one plus
+    or minus the residual, with one sign for all rows of a run (wild cluster bootstrap with
+    Rademacher weights: Cameron, Gelbach & Miller 2008). The residuals are those against the law
+    fitted without the run (MacKinnon, Nielsen & Webb 2023): those of the fit itself are too small,
+    and near least absolute deviations five of them are zero.
+
+    Args:
+        form: the law's form.
+        build: makes the models that were fitted from params, tokens and loss.
+        runs: params, tokens and loss, each of shape (rows,).
+        objective, optimum, cluster, count, seed: as for ``replicate``.
+    """
+    params, tokens, loss = runs
+    units = _units(len(loss), cluster)
+    without = _left_out(build(*runs), objective, optimum, units)
+    ratio = loss / form.loss(without, params, tokens)
+    fitted = optimum.model.predict(optimum.theta[None])[0]
+    # Each row stands there twice, with its residual and with the mirrored one; a replicate is a
+    # choice between the two, so all of them share one table and differ in weights alone.
+    both = np.concatenate([fitted * ratio, fitted / ratio])
+    models = build(np.tile(params, 2), np.tile(tokens, 2), both)
+    rng = np.random.default_rng(seed)
+
+    def weights(batch: int) -> FloatArray:
+        kept = rng.integers(2, size=(batch, int(units.max()) + 1)).astype(np.float64)[:, units]
+        return np.concatenate([kept, 1 - kept], axis=1)
+
+    return _refitted(models, objective, optimum, weights, count)
 
 
 def intervals(
@@ -79,9 +136,35 @@ def _limits(draws: FloatArray, level: float) -> list[tuple[float, float] | tuple
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
-def _weights(
-    rng: np.random.Generator, rows: int, cluster: npt.NDArray[np.intp] | None, count: int
+def _refitted(
+    models: Sequence[Model],
+    objective: Objective,
+    optimum: Optimum,
+    weights: Callable[[int], FloatArray],
+    count: int,
+    limits: Limits = POSITIVE,
 ) -> FloatArray:
-    units = rows if cluster is None else int(cluster.max()) + 1
-    drawn = rng.multinomial(units, np.full(units, 1 / units), size=count).astype(np.float64)
-    return drawn if cluster is None else drawn[:, cluster]
+    draws = [np.empty((0, len(optimum.natural)))]
+    for first in range(0, count, BLOCK):
+        batch = weights(min(BLOCK, count - first))
+        natural, converged = refind(models, objective, optimum, batch, limits)
+        draws.append(natural[converged])
+    return np.concatenate(draws)
+
+
+def _units(rows: int, cluster: Units | None) -> Units:
+    return np.arange(rows) if cluster is None else cluster
+
+
+def _left_out(
+    models: Sequence[Model], objective: Objective, optimum: Optimum, units: Units
+) -> FloatArray:
+    """For each row the law fitted without its unit, shape (rows, parameters).
+
+    With very many units, those of one number modulo ``GROUPS`` are left out together.
+    """
+    group = units % GROUPS
+    weights = (np.arange(group.max() + 1)[:, None] != group).astype(np.float64)
+    natural, converged = refind(models, objective, optimum, weights)
+    natural = np.where(converged[:, None], natural, optimum.natural)
+    return natural[group]

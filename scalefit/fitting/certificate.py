@@ -5,6 +5,7 @@ import numpy as np
 from scalefit.fitting.objective import Objective
 from scalefit.fitting.optimum import Optimum
 from scalefit.fitting.result import Certificate
+from scalefit.fitting.scan import scan
 from scalefit.fitting.solver import expand, residuals, sharpest
 from scalefit.laws import FloatArray
 
@@ -13,14 +14,21 @@ AGREE_KINKED = 1e-7  # and where only the best start is polished into its kink
 FLAT = 1e300  # stands for the condition number of a flat direction
 
 
-def certify(objective: Objective, optimum: Optimum, replicates: tuple[int, int]) -> Certificate:
+def certify(
+    objective: Objective,
+    optimum: Optimum,
+    weights: FloatArray,
+    replicates: tuple[int, int],
+    *,
+    scanned: bool,
+) -> Certificate:
     """Measure the optimum: who agrees, how flat it is, what lies second, which bounds hold it."""
     model, theta = optimum.model, optimum.theta
     free = (theta > model.lower) & (theta < model.upper)
-    weights, exact = np.ones((1, model.rows)), np.ones(1, dtype=bool)
+    exact = np.ones(1, dtype=bool)
     residual = residuals(model, objective, model.predict(theta[None]))[0]
     sharp = sharpest(objective, float(np.median(np.abs(residual))))
-    local = expand(model, sharp, theta[None], weights, exact)
+    local = expand(model, sharp, theta[None], weights[None], exact)
     eigenvalues, scale = _scaled(local.hessian[:, :, 0][np.ix_(free, free)])
     gradient = local.gradient[:, 0] if optimum.slope is None else optimum.slope
     slope = np.abs(gradient[free]) / scale
@@ -33,7 +41,11 @@ def certify(objective: Objective, optimum: Optimum, replicates: tuple[int, int])
         curvature=float(eigenvalues.min(initial=1.0)),
         condition=_condition(eigenvalues),
         second_basin=float(others.min() / optimum.value) if len(others) else None,
-        bounds=tuple(name for name, hit in zip(model.names, ~free, strict=True) if hit),
+        bounds=(
+            *model.held,
+            *(name for name, hit in zip(model.names, ~free, strict=True) if hit),
+        ),
+        scan=scan(objective, optimum, weights) if scanned else None,
         replicates=replicates,
     )
 

@@ -58,8 +58,7 @@ class Objective:
         if self.kinked:
             return np.where(residual > 0, self.over * residual, -self.under * residual)
         slope = self.slope(residual)
-        result: FloatArray = slope * (residual - 0.5 / self.stiffness * slope)
-        return result
+        return np.asarray(slope * (residual - 0.5 / self.stiffness * slope), dtype=np.float64)
 
     def slope(self, residual: FloatArray) -> FloatArray:
         """First derivative."""

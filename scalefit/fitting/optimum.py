@@ -9,6 +9,10 @@ from scalefit.fitting.kink import finish
 from scalefit.fitting.objective import Objective
 from scalefit.fitting.solver import minimise, value
 from scalefit.laws import Flags, FloatArray, Model
+from scalefit.laws.constraints import within
+
+Limits = tuple[FloatArray, FloatArray]
+POSITIVE: Limits = (np.array(0.0), np.array(np.inf))  # no term of a law is negative
 
 POLISHED = 12  # of the points scanned, for each model; on real tables the first 3 agree
 
@@ -38,7 +42,12 @@ class Optimum:
     bests: tuple[FloatArray, ...]
 
 
-def find(models: Sequence[Model], objective: Objective, weights: FloatArray) -> Optimum:
+def find(
+    models: Sequence[Model],
+    objective: Objective,
+    weights: FloatArray,
+    limits: Limits = POSITIVE,
+) -> Optimum:
     """Polish the best scanned starts of every model; the least admissible objective wins."""
     ends = [
         minimise(model, objective, _ranked(model, objective, weights), weights[None])
@@ -46,7 +55,7 @@ def find(models: Sequence[Model], objective: Objective, weights: FloatArray) -> 
     ]
     naturals = [model.natural(end.theta) for model, end in zip(models, ends, strict=True)]
     costs = [
-        np.where(admissible(natural), end.value, np.inf)
+        np.where(admissible(natural, limits), end.value, np.inf)
         for natural, end in zip(naturals, ends, strict=True)
     ]
     which = int(np.argmin([cost.min() for cost in costs]))
@@ -70,7 +79,11 @@ def find(models: Sequence[Model], objective: Objective, weights: FloatArray) -> 
 
 
 def refind(
-    models: Sequence[Model], objective: Objective, optimum: Optimum, weights: FloatArray
+    models: Sequence[Model],
+    objective: Objective,
+    optimum: Optimum,
+    weights: FloatArray,
+    limits: Limits = POSITIVE,
 ) -> tuple[FloatArray, Flags]:
     """The optimum for each weighting (batch, runs) of the runs, from those of the full data.
 
@@ -84,15 +97,15 @@ def refind(
     for model, best in zip(models, optimum.bests, strict=True):
         end = minimise(model, objective, np.tile(best, (len(left), 1)), weights[left])
         found = model.natural(end.theta)
-        fine = admissible(found) & end.converged
+        fine = admissible(found, limits) & end.converged
         natural[left[fine]] = found[fine]
         left = left[~fine]
     return natural, np.isfinite(natural[:, 0])
 
 
-def admissible(natural: FloatArray) -> Flags:
-    """No term of a law is negative; shape (batch,)."""
-    return np.asarray((natural >= 0).all(axis=-1))
+def admissible(natural: FloatArray, limits: Limits = POSITIVE) -> Flags:
+    """Whether a law's parameters (batch, parameters) keep to their limits; shape (batch,)."""
+    return within(natural, *limits)
 
 
 def _ranked(model: Model, objective: Objective, weights: FloatArray) -> FloatArray:

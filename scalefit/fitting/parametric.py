@@ -2,19 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from scalefit.errors import FitError
 from scalefit.fitting.bootstrap import intervals, replicate
-from scalefit.fitting.certificate import certify
+from scalefit.fitting.certificate import certify as certified
 from scalefit.fitting.objective import Objective, adaptive_delta, huber, objective_named
-from scalefit.fitting.optimum import Optimum, find
+from scalefit.fitting.optimum import Limits, Optimum, find
+from scalefit.fitting.parameters import constraints
 from scalefit.fitting.result import Certificate, Domain, Fit, Score, Status
 from scalefit.fitting.solver import residuals
-from scalefit.laws import Convention, FloatArray, Form, Law, Model, form_named
+from scalefit.laws import Constraints, Convention, FloatArray, Form, Law, Model, form_named
 from scalefit.runs import Runs
+
+if TYPE_CHECKING:
+    import lmfit
 
 HOFFMANNS = 1e-3  # the threshold of Hoffmann et al. 2022, and where adapting begins
 ADAPTATIONS, SETTLED = 30, 1e-7
@@ -28,6 +34,7 @@ class Sample:
     tokens: FloatArray
     flops: FloatArray
     loss: FloatArray
+    weights: FloatArray
     cluster: npt.NDArray[np.intp] | None
 
 
@@ -37,9 +44,12 @@ def fit(
     form: str = "chinchilla",
     objective: str = "huber-log",
     delta: float | None = 1e-3,
+    parameters: "lmfit.Parameters | None" = None,
+    weights: str | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
+    certify: bool = False,
 ) -> Fit:
     """Fit a law to runs: global optimum, certificate, bootstrap intervals.
 
@@ -54,29 +64,44 @@ def fit(
         objective: "huber-log", "lad-log", "mse-log", "mse" or "asymmetric-mae".
         delta: Huber's threshold in nats of log loss; None adapts it to the noise, as 1.345 robust
             standard deviations of the residuals.
+        parameters: values, ranges and ties of the law's parameters, as an ``lmfit.Parameters``:
+            ``vary=False`` fixes, ``min`` and ``max`` bound, ``expr`` ties one to another.
+        weights: name of the column that weighs each row's loss; rows of weight 0 are left out.
         bootstrap: replicates; 0 for no intervals.
         seed: of the bootstrap.
         level: confidence of the intervals, between 0 and 1.
+        certify: also scan the exponents for a better optimum, cell by cell.
 
     Raises:
         FitError: if these runs cannot determine the law; the message says what is missing.
     """
     _check_options(bootstrap, level)
     shape = form_named(form)
-    sample = _sample(runs)
-    _check_sample(sample, shape, runs.source)
+    said = constraints(shape, parameters) if parameters is not None else None
+    runs, sample = _sample(runs, weights)
+    _check_sample(sample, shape, said, runs.source)
     numbers = sample.params, sample.tokens, sample.loss
-    models = shape.models(*numbers)
-    aim, optimum = _find(models, objective, delta, np.ones(len(sample.loss)))
-    draws = replicate(models, aim, optimum, sample.cluster, count=bootstrap, seed=seed)
+    models, limits = shape.models(*numbers, said), shape.limits(said)
+    aim, optimum = _find(models, objective, delta, sample.weights, limits)
+    draws = replicate(
+        models,
+        aim,
+        optimum,
+        sample.cluster,
+        count=bootstrap,
+        seed=seed,
+        base=sample.weights,
+        limits=limits,
+    )
     gone = shape.vanished(np.vstack([optimum.natural, draws]), *numbers)
-    certificate = certify(aim, optimum, (len(draws), bootstrap))
+    certificate = certified(aim, optimum, sample.weights, (len(draws), bootstrap), scanned=certify)
     return Fit(
         law=_law(shape, optimum.natural, runs, sample),
         method="parametric",
         status=_status(optimum, certificate),
         objective=Score(name=aim.name, delta=aim.delta, value=optimum.value),
         intervals=intervals(shape, optimum.natural, draws, level, gone),
+        constraints=said.sentences() if said else (),
         resampled="rows" if sample.cluster is None else "runs",
         used=len(sample.loss),
         dropped=tuple(runs.dropped),
@@ -87,18 +112,26 @@ def fit(
 
 
 def _find(
-    models: Sequence[Model], name: str, delta: float | None, weights: FloatArray
+    models: Sequence[Model],
+    name: str,
+    delta: float | None,
+    weights: FloatArray,
+    limits: Limits,
 ) -> tuple[Objective, Optimum]:
     """The objective and its optimum; an adaptive threshold is the fixed point of its own fit."""
     aim = objective_named(name, HOFFMANNS if delta is None else delta)
-    optimum = find(models, aim, weights)
-    for _ in range(ADAPTATIONS if delta is None and aim.delta else 0):
-        before = aim.delta
-        predicted = optimum.model.predict(optimum.theta[None])
-        aim = huber(adaptive_delta(residuals(optimum.model, aim, predicted)[0][0]) or HOFFMANNS)
-        optimum = find(models, aim, weights)
-        if abs(aim.delta / before - 1) < SETTLED:
+    optimum = find(models, aim, weights, limits)
+    if delta is not None or aim.delta is None:
+        return aim, optimum
+    before, now = 0.0, aim.delta
+    for _ in range(ADAPTATIONS):
+        if abs(now - before) <= SETTLED * now:
             break
+        predicted = optimum.model.predict(optimum.theta[None])
+        residual = residuals(optimum.model, aim, predicted)[0][0]
+        before, now = now, adaptive_delta(residual) or HOFFMANNS
+        aim = huber(now)
+        optimum = find(models, aim, weights, limits)
     return aim, optimum
 
 
@@ -109,32 +142,50 @@ def _check_options(bootstrap: int, level: float) -> None:
         raise FitError(f"the level is {level}; it must lie between 0 and 1, like 0.95")
 
 
-def _sample(runs: Runs) -> Sample:
+def _sample(runs: Runs, weights: str | None) -> tuple[Runs, Sample]:
+    """The runs that count and their numbers."""
+    weigh = np.ones(len(runs)) if weights is None else _weights(runs, weights)
+    if (weigh == 0).any():
+        runs = runs.only(weigh > 0, "weight 0")
     columns = {
         name: runs.frame[name].to_numpy(dtype=np.float64)
         for name in ("params", "tokens", "flops", "loss")
     }
     labels = runs.cluster
     cluster = None if labels is None else np.unique(labels, return_inverse=True)[1]
-    return Sample(**columns, cluster=cluster)
+    return runs, Sample(**columns, weights=weigh[weigh > 0], cluster=cluster)
 
 
-def _check_sample(sample: Sample, form: Form, source: str) -> None:
-    rows, needed = len(sample.loss), len(form.parameters)
+def _weights(runs: Runs, column: str) -> FloatArray:
+    if column not in runs.frame:
+        raise FitError(f'{runs.source} has no column "{column}" to weigh rows by')
+    values: FloatArray = pd.to_numeric(runs.frame[column], errors="coerce").to_numpy(np.float64)
+    if not (np.isfinite(values) & (values >= 0)).all() or not values.any():
+        raise FitError(
+            f'{runs.source}, column "{column}": weights must be numbers of 0 or more, not all 0'
+        )
+    return values
+
+
+def _check_sample(sample: Sample, form: Form, said: Constraints | None, source: str) -> None:
+    known = {*said.fixed, *said.tied} if said else set()
+    free = [name for name in form.parameters if name not in known]
+    rows, needed = len(sample.loss), len(free)
     if rows <= needed:
         raise FitError(
             f"{source} has {rows} usable row{'s' * (rows != 1)}; {form.equation} has {needed} "
-            f"parameters and needs at least {needed + 1} runs of different N and D"
+            f"free parameters and needs at least {needed + 1} runs of different N and D"
         )
-    for name, values, what in (
-        ("params", sample.params, "model sizes N"),
-        ("tokens", sample.tokens, "token counts D"),
+    for name, exponent, values, what in (
+        ("params", "alpha", sample.params, "model sizes N"),
+        ("tokens", "beta", sample.tokens, "token counts D"),
     ):
-        if len(np.unique(values)) < 3:
+        if len(np.unique(values)) < (3 if exponent in free else 2):
             found = ", ".join(f"{value:.4g}" for value in np.unique(values))
+            enough = "three" if exponent in free else "two"
             raise FitError(
                 f"{source}: all {rows} usable rows have {name} in ({found}); telling the terms of "
-                f"{form.equation} apart takes at least three different {what}: add runs"
+                f"{form.equation} apart takes at least {enough} different {what}: add runs"
             )
     if np.ptp(sample.loss) == 0:
         raise FitError(f"{source}: every loss is {sample.loss[0]:g}; a constant has no scaling law")

@@ -54,6 +54,26 @@ class Domain:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What a scan of the exponents for a better optimum saw; see ``scalefit.fitting.scan``.
+
+    Attributes:
+        cells: how many were evaluated.
+        low, high: the box scanned, of each exponent.
+        radius: the farthest that an unexcluded cell lies from the optimum, in log exponent.
+        lowest: the least value seen, over the optimum's.
+        excluded: whether all but the neighbourhood of the optimum was excluded.
+    """
+
+    cells: int
+    low: float
+    high: float
+    radius: float
+    lowest: float
+    excluded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """Why to believe that the optimum is the global one; numerical evidence, not a proof.
 
@@ -66,6 +86,7 @@ class Certificate:
         condition: condition number of that scaled Hessian.
         second_basin: objective of the next best minimum, relative to the best; None if all agree.
         bounds: parameters that ended on an edge of their range.
+        scan: of --certify, else None; see ``scalefit.fitting.scan``.
         replicates: bootstrap replicates that converged, of those drawn.
     """
 
@@ -76,6 +97,7 @@ class Certificate:
     condition: float
     second_basin: float | None
     bounds: tuple[str, ...]
+    scan: Scan | None
     replicates: tuple[int, int]
 
 
@@ -89,6 +111,7 @@ class Fit:
         status: whether to trust it.
         objective: what was minimised.
         intervals: by parameter, and for the exponents a and b of N* and D*.
+        constraints: what was said about parameters before the fit.
         resampled: the unit that the bootstrap drew: "runs" or "rows".
         used: rows fitted.
         dropped: rows left out, by reason.
@@ -102,6 +125,7 @@ class Fit:
     status: Status
     objective: Score
     intervals: Mapping[str, Interval]
+    constraints: tuple[str, ...]
     resampled: str
     used: int
     dropped: tuple[Dropped, ...]
@@ -117,6 +141,7 @@ class Fit:
             "method": self.method,
             "status": str(self.status),
             "objective": asdict(self.objective),
+            "constraints": list(self.constraints),
             "law": {
                 "params": dict(self.law.params),
                 "convention": asdict(self.law.convention),
@@ -180,6 +205,7 @@ def _from_document(document: dict, name: str) -> Fit:  # type: ignore[type-arg] 
         flops_seen=float(domain["flops"][1]),
     )
     certificate = dict(document["certificate"])
+    certificate["scan"] = certificate["scan"] and Scan(**certificate["scan"])
     certificate["bounds"] = tuple(certificate["bounds"])
     certificate["replicates"] = tuple(certificate["replicates"])
     draws = np.array(document["draws"], dtype=np.float64).reshape(-1, len(form.parameters))
@@ -188,6 +214,7 @@ def _from_document(document: dict, name: str) -> Fit:  # type: ignore[type-arg] 
         method=document["method"],
         status=Status(document["status"]),
         objective=Score(**document["objective"]),
+        constraints=tuple(document["constraints"]),
         intervals={key: Interval(**entry) for key, entry in document["intervals"].items()},
         resampled=runs["resampled"],
         used=int(runs["used"]),

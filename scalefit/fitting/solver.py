@@ -84,11 +84,11 @@ def expand(
     # By the chain rule, r = log m has r_i = m_i/m and r_ij = m_ij/m - r_i r_j.
     newton = weights * objective.curvature(residual) - (slope if objective.log else 0.0)
     bend = np.where(exact[:, None], newton, weights * objective.majorant(residual))
-    inverse = 1.0 / np.where(law.value > 0, law.value, 1.0) if objective.log else 1.0
+    inverse = 1.0 / np.where(law.value > 0, law.value, 1.0)
     first = law.first * inverse[:, None] if objective.log else law.first  # (batch, p, runs)
     gradient = np.matmul(first, slope[:, :, None])[:, :, 0]
     hessian = np.matmul(first * bend[:, None], first.swapaxes(1, 2))
-    straight = np.where(exact[:, None], slope * inverse, 0.0)
+    straight = np.where(exact[:, None], slope * inverse if objective.log else slope, 0.0)
     for (i, j), second in law.second.items():
         extra = np.einsum("rn,rn->r", straight, second)
         hessian[:, i, j] += extra

@@ -7,13 +7,25 @@ from functools import cache
 from importlib.resources import files
 
 from scalefit.errors import FitError, PlanError
-from scalefit.laws.base import Allocation, Convention, Flags, FloatArray, Form, Law, Model
+from scalefit.laws.base import (
+    Allocation,
+    Convention,
+    Derivatives,
+    Flags,
+    FloatArray,
+    Form,
+    Law,
+    Model,
+)
 from scalefit.laws.chinchilla import Chinchilla
+from scalefit.laws.constraints import Constraints
 
 __all__ = [
     "FORMS",
     "Allocation",
+    "Constraints",
     "Convention",
+    "Derivatives",
     "Flags",
     "FloatArray",
     "Form",

@@ -13,19 +13,20 @@ from scalefit.laws.base import FloatArray
 from scalefit.linalg import solve_positive
 
 
-def amplitudes(features: FloatArray, weights: FloatArray) -> FloatArray:
-    """Non-negative amplitudes of least squared error of ``amplitudes @ features`` against 1.
+def amplitudes(features: FloatArray, weights: FloatArray, target: FloatArray) -> FloatArray:
+    """Non-negative amplitudes of least squared error of ``amplitudes @ features`` to the target.
 
     Args:
         features: each term over the measured loss, shape (terms, points, runs).
         weights: of the runs, shape (runs,).
+        target: what the terms should add up to, over the measured loss, shape (runs,).
 
     Returns:
         shape (terms, points); zeros where no set of terms can be told apart.
     """
     weighted = features * weights
     matrix = np.einsum("kpn,mpn->kmp", weighted, features)
-    vector = weighted.sum(axis=-1)
+    vector = weighted @ target
     best = np.zeros(vector.shape[1])
     found: FloatArray = np.zeros_like(vector)
     count = len(features)

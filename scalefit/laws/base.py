@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from scalefit.laws.constraints import Constraints
 
 FloatArray = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -62,6 +65,8 @@ class Model(Protocol):
     @property
     def names(self) -> tuple[str, ...]: ...
     @property
+    def held(self) -> tuple[str, ...]: ...
+    @property
     def rows(self) -> int: ...
     @property
     def log_loss(self) -> FloatArray: ...
@@ -91,8 +96,13 @@ class Form(Protocol):
         self, theta: FloatArray, params: FloatArray, tokens: FloatArray, loss: FloatArray
     ) -> Flags: ...
     def models(
-        self, params: FloatArray, tokens: FloatArray, loss: FloatArray
+        self,
+        params: FloatArray,
+        tokens: FloatArray,
+        loss: FloatArray,
+        constraints: "Constraints | None" = None,
     ) -> tuple[Model, ...]: ...
+    def limits(self, constraints: "Constraints | None" = None) -> tuple[FloatArray, FloatArray]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from scalefit.laws.amplitudes import amplitudes
 from scalefit.laws.base import Allocation, Derivatives, Flags, FloatArray, Model
+from scalefit.laws.constraints import Affine, Constraints
 
 EXPONENTS = (1e-3, 5.0)
 """The box of alpha and beta: below it a power is a constant on any real table."""
@@ -63,21 +64,63 @@ class Chinchilla:
         no_data = (data * np.exp(-beta * np.log(tokens).mean()) <= least) | edge[1]
         return np.stack([floor <= least, no_size, no_data, no_size, no_data], axis=-1)
 
-    def models(self, params: FloatArray, tokens: FloatArray, loss: FloatArray) -> tuple[Model, ...]:
-        """The law with its floor free, whatever its sign, and the law without a floor.
+    def models(
+        self,
+        params: FloatArray,
+        tokens: FloatArray,
+        loss: FloatArray,
+        constraints: Constraints | None = None,
+    ) -> tuple[Model, ...]:
+        """The law on runs, in the order in which models are tried for an admissible optimum.
 
-        If the best free floor is negative, the best law with E >= 0 has E = 0.
+        First with its floor free, whatever its sign; if the best free floor lies beyond a limit
+        (by default below 0), the best law within the limits has its floor on the limit.
         """
-        return WithFloor(params, tokens, loss), WithoutFloor(params, tokens, loss)
+        said = constraints or Constraints()
+        runs = params, tokens, loss
+        exponents = {n: said.range(n, EXPONENTS) for n in ("alpha", "beta") if said.touches(n)}
+        floor = said.range("E", (0.0, np.inf))
+        if said.touches("A", "B"):
+            known = floor[0] if floor[0] == floor[1] else None
+            centred = not said.touches("A"), not said.touches("B")
+            sums = Sums(*runs, floor=known, centred=centred)
+            logs = {n: _logs(said.range(n, (0.0, np.inf))) for n in ("A", "B") if said.touches(n)}
+            return (Affine(sums, {"E": floor, **logs, **exponents}, said.tied),)
+        edges = [
+            Affine(Sums(*runs, floor=edge), {"E": (edge, edge), **exponents}, said.tied, held=held)
+            for edge, held in ((floor[0], ("E",) if floor[0] else ()), (floor[1], ("E",)))
+            if np.isfinite(edge)
+        ]
+        if floor[0] == floor[1]:
+            sums = Sums(*runs, floor=floor[0])
+            return (Affine(sums, {"E": floor, **exponents}, said.tied),)
+        free = WithFloor(*runs)
+        return Affine(free, exponents, said.tied) if constraints else free, *edges
+
+    def limits(self, constraints: Constraints | None = None) -> tuple[FloatArray, FloatArray]:
+        """The least and largest admissible value of every parameter, each shape (5,)."""
+        said = constraints or Constraints()
+        positive = (0.0, np.inf)
+        ranges = [said.range(name, positive) for name in self.parameters]
+        low, high = np.array(ranges, dtype=np.float64).T
+        return low, high
+
+
+def _logs(limits: tuple[float, float]) -> tuple[float, float]:
+    low, high = limits
+    return (np.log(low) if low > 0 else -np.inf, np.log(high))
 
 
 class _Model:
     """What both models share: centred logs x = log N - mean, y = log D - mean."""
 
+    held: tuple[str, ...] = ()
+
     def __init__(self, params: FloatArray, tokens: FloatArray, loss: FloatArray) -> None:
         self.log_loss = np.log(loss)
         self.centre = np.log(params).mean(), np.log(tokens).mean()
         self.x, self.y = np.log(params) - self.centre[0], np.log(tokens) - self.centre[1]
+        self._scanned = [np.exp(-SCAN[:, :1] * self.x), np.exp(-SCAN[:, 1:] * self.y)]
         self.rows = len(loss)
         self.faint = self.log_loss.min() - FAINT
         self.bright = self.log_loss.max() + 5.0
@@ -88,14 +131,17 @@ class _Model:
         """A and B from the terms at the centre of the runs."""
         return size * np.exp(alpha * self.centre[0]), data * np.exp(beta * self.centre[1])
 
-    def _powers(self, *, floor: bool, weights: FloatArray) -> FloatArray:
-        """Amplitudes at the centre for every pair of exponents scanned; shape (2 or 3, points)."""
-        terms = [np.exp(-SCAN[:, :1] * self.x), np.exp(-SCAN[:, 1:] * self.y)]
-        if floor:
-            terms.append(np.ones_like(terms[0]))
-        features = np.stack(terms) * np.exp(-self.log_loss)
-        powers: FloatArray = np.maximum(amplitudes(features, weights), np.exp(self.faint))
-        return powers
+    def _powers(self, floor: float | None, weights: FloatArray) -> FloatArray:
+        """Size term, data term and floor at every pair of exponents scanned; shape (3, points).
+
+        The terms are those at the centre of the runs; a floor of None is fitted with them.
+        """
+        terms, inverse = self._scanned, np.exp(-self.log_loss)
+        if floor is None:
+            terms = [*terms, np.ones_like(terms[0])]
+        found = amplitudes(np.stack(terms) * inverse, weights, 1 - (floor or 0.0) * inverse)
+        known = np.full_like(found[0], floor or 0.0) if floor is not None else found[2]
+        return np.stack([*np.maximum(found[:2], np.exp(self.faint)), known])
 
 
 class WithFloor(_Model):
@@ -146,7 +192,7 @@ class WithFloor(_Model):
 
     def starts(self, weights: FloatArray) -> FloatArray:
         """A point for every pair of exponents scanned; shape (points, 5)."""
-        size, data, floor = self._powers(floor=True, weights=weights)
+        size, data, floor = self._powers(None, weights)
         alpha, beta = SCAN.T
         slopes = np.log(size * alpha), np.log(data * beta)
         return np.stack([floor + size + data, *slopes, alpha, beta], axis=1)
@@ -160,53 +206,73 @@ class WithFloor(_Model):
         return np.stack([floor, *self._uncentred(size, data, alpha, beta), alpha, beta], axis=1)
 
 
-class WithoutFloor(_Model):
-    """Coordinates (log of the size term, log of the data term, alpha, beta); E = 0."""
+class Sums(_Model):
+    """Coordinates (E, log of the size term, log of the data term, alpha, beta).
 
-    names = ("A", "B", "alpha", "beta")
+    The terms are those at the centre of the runs, or where not ``centred`` A and B themselves, so
+    that what is known of A or B is a statement about one coordinate.
+    """
 
-    def __init__(self, params: FloatArray, tokens: FloatArray, loss: FloatArray) -> None:
+    names = ("E", "A", "B", "alpha", "beta")
+
+    def __init__(
+        self,
+        params: FloatArray,
+        tokens: FloatArray,
+        loss: FloatArray,
+        *,
+        floor: float | None = None,
+        centred: tuple[bool, bool] = (True, True),
+    ) -> None:
         super().__init__(params, tokens, loss)
+        self._floor = floor  # known beforehand, for the starts
+        self.at = tuple(c if here else 0.0 for c, here in zip(self.centre, centred, strict=True))
+        self.x, self.y = np.log(params) - self.at[0], np.log(tokens) - self.at[1]
         low, high = EXPONENTS
-        self.lower = np.array([self.faint, self.faint, low, low])
-        self.upper = np.array([self.bright, self.bright, high, high])
+        reach = [high * (c - at) for c, at in zip(self.centre, self.at, strict=True)]
+        self.lower = np.array([0.0, self.faint, self.faint, low, low])
+        self.upper = np.array(
+            [np.exp(self.bright), self.bright + reach[0], self.bright + reach[1], high, high]
+        )
 
     def predict(self, theta: FloatArray) -> FloatArray:
         """The loss m, shape (batch, runs)."""
-        size, data, alpha, beta = theta.T[..., None]
-        value: FloatArray = np.exp(size - alpha * self.x) + np.exp(data - beta * self.y)
+        floor, size, data, alpha, beta = theta.T[..., None]
+        value: FloatArray = floor + np.exp(size - alpha * self.x) + np.exp(data - beta * self.y)
         return value
 
     def expand(self, theta: FloatArray) -> Derivatives:
         """The loss m with its derivatives."""
-        log_size, log_data, alpha, beta = theta.T[..., None]
+        floor, log_size, log_data, alpha, beta = theta.T[..., None]
         x, y = self.x, self.y
         size, data = np.exp(log_size - alpha * x), np.exp(log_data - beta * y)
         return Derivatives(
-            value=size + data,
-            first=np.stack([size, data, -x * size, -y * data], axis=1),
+            value=floor + size + data,
+            first=np.stack([np.ones_like(size), size, data, -x * size, -y * data], axis=1),
             second={
-                (0, 0): size,
-                (0, 2): -x * size,
-                (2, 2): x * x * size,
-                (1, 1): data,
-                (1, 3): -y * data,
-                (3, 3): y * y * data,
+                (1, 1): size,
+                (1, 3): -x * size,
+                (3, 3): x * x * size,
+                (2, 2): data,
+                (2, 4): -y * data,
+                (4, 4): y * y * data,
             },
         )
 
     def starts(self, weights: FloatArray) -> FloatArray:
-        """A point for every pair of exponents scanned; shape (points, 4)."""
-        return np.stack([*np.log(self._powers(floor=False, weights=weights)), *SCAN.T], axis=1)
+        """A point for every pair of exponents scanned; shape (points, 5)."""
+        size, data, floor = self._powers(self._floor, weights)
+        alpha, beta = SCAN.T
+        away = [c - at for c, at in zip(self.centre, self.at, strict=True)]
+        logs = np.log(size) + alpha * away[0], np.log(data) + beta * away[1]
+        return np.stack([floor, *logs, alpha, beta], axis=1)
 
     def natural(self, theta: FloatArray) -> FloatArray:
-        """(0, A, B, alpha, beta) of theta."""
-        log_size, log_data, alpha, beta = theta.T
-        size = np.where(log_size > self.faint, np.exp(log_size), 0.0)
-        data = np.where(log_data > self.faint, np.exp(log_data), 0.0)
-        return np.stack(
-            [np.zeros_like(alpha), *self._uncentred(size, data, alpha, beta), alpha, beta], axis=1
-        )
+        """(E, A, B, alpha, beta) of theta."""
+        floor, log_size, log_data, alpha, beta = theta.T
+        size = np.where(log_size > self.faint, np.exp(log_size + alpha * self.at[0]), 0.0)
+        data = np.where(log_data > self.faint, np.exp(log_data + beta * self.at[1]), 0.0)
+        return np.stack([floor, size, data, alpha, beta], axis=1)
 
 
 def _bent_line(x: FloatArray, exponent: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalefit.fitting.objective import huber
-from scalefit.fitting.optimum import admissible, find, refind
+from scalefit.fitting.optimum import POSITIVE, find, refind
 from scalefit.fitting.solver import expand, minimise, value
 from scalefit.laws import Model
+from scalefit.laws.constraints import within
 from scalefit.linalg import solve_positive
 from tests.conftest import SURFACES, known_law, simulate
 
@@ -71,7 +72,7 @@ def test_no_random_start_ends_lower(seed: int, noise: float) -> None:
         low, high = scanned.min(axis=0) - 1, scanned.max(axis=0) + 1
         random = low + (high - low) * rng.random((40, len(low)))
         end = minimise(model, HUBER, random, ones)
-        fine = admissible(model.natural(end.theta))
+        fine = within(model.natural(end.theta), *POSITIVE)
         assert ours.value <= end.value[fine].min(initial=np.inf) * (1 + 1e-9)
 
 

@@ -1,0 +1,127 @@
+"""What a user knows about a law's parameters: fixed values, ranges, parameters that are equal."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from scalefit.laws.base import Derivatives, Flags, FloatArray, Model
+
+LEEWAY = 1e-9  # of a limit, relative: rounding of a coordinate that lies on it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraints:
+    """On a law's own parameters, by name.
+
+    Attributes:
+        fixed: values that are not fitted.
+        bounds: (low, high) of those that are.
+        tied: a parameter and the one it equals.
+    """
+
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    tied: Mapping[str, str] = field(default_factory=dict)
+
+    def touches(self, *names: str) -> bool:
+        """Whether anything is said about one of these."""
+        said = {*self.fixed, *self.bounds, *self.tied, *self.tied.values()}
+        return not said.isdisjoint(names)
+
+    def range(self, name: str, default: tuple[float, float]) -> tuple[float, float]:
+        """Where a parameter may lie."""
+        if name in self.fixed:
+            return self.fixed[name], self.fixed[name]
+        low, high = self.bounds.get(name, default)
+        return max(low, default[0]), min(high, default[1])
+
+    def sentences(self) -> tuple[str, ...]:
+        """As people write them."""
+        return (
+            *(f"{name} = {value:g}" for name, value in self.fixed.items()),
+            *(f"{low:g} <= {name} <= {high:g}" for name, (low, high) in self.bounds.items()),
+            *(f"{name} = {other}" for name, other in self.tied.items()),
+        )
+
+
+class Affine:
+    """A model whose coordinates are an affine image of fewer: theta = offset + matrix @ z."""
+
+    def __init__(
+        self,
+        model: Model,
+        ranges: Mapping[str, tuple[float, float]],
+        tied: Mapping[str, str],
+        held: tuple[str, ...] = (),
+    ) -> None:
+        """Restrict coordinates of a model.
+
+        Args:
+            model: the model.
+            ranges: (low, high) of coordinates by name; equal limits fix one.
+            tied: a coordinate and the one it equals.
+            held: names to report as lying on a bound, though they are fixed here.
+        """
+        self._model = model
+        index = {name: i for i, name in enumerate(model.names)}
+        low, high = model.lower.copy(), model.upper.copy()
+        for name, (least, most) in ranges.items():
+            low[index[name]] = max(least, low[index[name]]) if least < most else least
+            high[index[name]] = min(most, high[index[name]]) if least < most else most
+        free = [n for n in model.names if n not in tied and low[index[n]] < high[index[n]]]
+        self.names, self.held = tuple(free), held
+        self._offset = np.array(
+            [low[i] if n not in tied and low[i] == high[i] else 0.0 for n, i in index.items()]
+        )
+        self._matrix = np.zeros((len(index), len(free)))
+        for column, name in enumerate(free):
+            self._matrix[[index[n] for n in index if tied.get(n, n) == name], column] = 1.0
+        for name, other in tied.items():
+            self._offset[index[name]] = self._offset[index[other]]
+        self.lower, self.upper = (
+            np.array([x[index[n]] for n in free], dtype=np.float64) for x in (low, high)
+        )
+        self.rows, self.log_loss = model.rows, model.log_loss
+
+    def inner(self, z: FloatArray) -> FloatArray:
+        """The coordinates of the restricted model, shape (batch, p)."""
+        theta: FloatArray = z @ self._matrix.T + self._offset
+        return theta
+
+    def predict(self, theta: FloatArray) -> FloatArray:
+        """The loss m, shape (batch, runs)."""
+        return self._model.predict(self.inner(theta))
+
+    def expand(self, theta: FloatArray) -> Derivatives:
+        """The loss m with its derivatives, by the chain rule of a linear map."""
+        law = self._model.expand(self.inner(theta))
+        second: dict[tuple[int, int], FloatArray] = {}
+        nothing = np.zeros_like(law.value)
+        for (i, j), bend in law.second.items():
+            for a in np.flatnonzero(self._matrix[i]):
+                for b in np.flatnonzero(self._matrix[j]):
+                    # One entry stands for (i, j) and (j, i); on the diagonal of a tie both count.
+                    twice = 2.0 if i != j and a == b else 1.0
+                    key = (int(min(a, b)), int(max(a, b)))
+                    second[key] = second.get(key, nothing) + twice * bend
+        return Derivatives(
+            value=law.value, first=np.matmul(self._matrix.T, law.first), second=second
+        )
+
+    def starts(self, weights: FloatArray) -> FloatArray:
+        """The starts of the restricted model, moved to the nearest point that is allowed."""
+        moved = (self._model.starts(weights) - self._offset) @ np.linalg.pinv(self._matrix).T
+        allowed: FloatArray = np.clip(moved, self.lower, self.upper)
+        return allowed
+
+    def natural(self, theta: FloatArray) -> FloatArray:
+        """The law's parameters, shape (batch, parameters)."""
+        return self._model.natural(self.inner(theta))
+
+
+def within(natural: FloatArray, low: FloatArray, high: FloatArray) -> Flags:
+    """Whether a law's parameters (batch, parameters) keep to their limits; shape (batch,)."""
+    slack = LEEWAY * np.where(np.isfinite(high), np.abs(high), 0.0)
+    inside = (natural >= low - LEEWAY * np.abs(low)) & (natural <= high + slack)
+    return np.asarray(inside.all(axis=-1))
