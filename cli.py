@@ -17,7 +17,8 @@ from scalefit.errors import QuantityError, ScalefitError
 
 if TYPE_CHECKING:
     from scalefit.fitting import Fit
-    from scalefit.laws import Law
+    from scalefit.laws import FloatArray, Law
+    from scalefit.runs import Runs
 
 STOPPED = 130
 LIVE_SECONDS, PLAIN_SECONDS = 0.2, 15.0
@@ -38,25 +39,47 @@ class Commands(click.Group):
             ctx.exit(STOPPED)
 
 
-class Amount(click.ParamType[float]):
-    """An amount with its unit: 1e21, 2.5ZFLOP, 6.7B."""
+class Amount(click.ParamType[Any]):
+    """An amount with its unit, 1e21, 2.5ZFLOP, 6.7B; or several, 1e8:1e10:8 or 70M,1B."""
 
     name = "amount"
 
-    def __init__(self, parser: str) -> None:
+    def __init__(self, parser: str, *, several: bool = False) -> None:
         self.parser = parser
+        self.several = several
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
+    ) -> "float | FloatArray":
         """Parse, or fail with examples."""
         from scalefit import quantities
 
+        parse: Callable[[str], float] = getattr(quantities, self.parser)
         try:
-            parsed: float = getattr(quantities, self.parser)(value)
+            if not self.several:
+                return parse(value)
+            from scalefit.simulate import spaced
+
+            return spaced(value, parse)
         except QuantityError as error:
             self.fail(str(error), param, ctx)
-        return parsed
+
+
+class Threshold(click.ParamType[float | str]):
+    """A positive number, or adaptive."""
+
+    name = "number|adaptive"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | str:
+        """Parse, or fail with examples."""
+        if value == "adaptive":
+            return "adaptive"
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a threshold. Try 0.001 or adaptive.", param, ctx)
 
 
 class ColumnMap(click.ParamType[tuple[str, str]]):
@@ -115,6 +138,32 @@ def level_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same --drop-highest, --where and --column on every command that reads a table."""
+    options = (
+        click.option(
+            "--drop-highest",
+            type=click.IntRange(0),
+            default=0,
+            metavar="K",
+            help="Leave out the K rows of highest loss.",
+        ),
+        click.option(
+            "--where", metavar="EXPR", help="Rows to use: \"dataset == 'c4' and step > 1000\"."
+        ),
+        click.option(
+            "--column",
+            "columns",
+            type=ColumnMap(),
+            multiple=True,
+            help="Which column holds a quantity, e.g. loss=val_ppl_log. Repeatable.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="scalefit")
 @click.pass_context
@@ -125,6 +174,9 @@ def cli(ctx: click.Context) -> None:
     scalefit train-grid              train a grid of small models: results.parquet
     scalefit fit results.parquet     fit L(N, D) = E + A/N^alpha + B/D^beta to runs
     scalefit plan --flops 1e21       the size and data to train for a budget
+    scalefit diagnose results.parquet   what speaks against the fit
+    scalefit backtest results.parquet   fit cheap runs, predict the dear ones
+    scalefit simulate --law NAME     runs of a known law
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
@@ -198,28 +250,19 @@ def train_grid_command(
 @click.option("--form", type=click.Choice(["chinchilla"]), default="chinchilla", show_default=True)
 @click.option(
     "--objective",
-    type=click.Choice(["huber-log"]),
+    type=click.Choice(["huber-log", "lad-log", "mse-log", "mse", "asymmetric-mae"]),
     default="huber-log",
     show_default=True,
-    expose_value=False,
-    help="huber-log: Huber's loss of log residuals, summed over rows.",
+    help="What is summed over rows and minimised.",
 )
-@click.option("--delta", type=float, default=1e-3, show_default=True, help="Huber's threshold.")
 @click.option(
-    "--drop-highest",
-    type=click.IntRange(0),
-    default=0,
-    metavar="K",
-    help="Leave out the K rows of highest loss.",
+    "--delta",
+    type=Threshold(),
+    default=1e-3,
+    show_default=True,
+    help="Huber's threshold, or adaptive: 1.345 robust sd of the residuals.",
 )
-@click.option("--where", metavar="EXPR", help="Rows to use: \"dataset == 'c4' and step > 1000\".")
-@click.option(
-    "--column",
-    "columns",
-    type=ColumnMap(),
-    multiple=True,
-    help="Which column holds a quantity, e.g. loss=val_ppl_log. Repeatable.",
-)
+@reading_options
 @click.option(
     "--bootstrap",
     type=click.IntRange(0),
@@ -241,7 +284,8 @@ def train_grid_command(
 def fit_command(
     path: str,
     form: str,
-    delta: float,
+    objective: str,
+    delta: float | str,
     drop_highest: int,
     where: str | None,
     columns: tuple[tuple[str, str], ...],
@@ -269,7 +313,8 @@ def fit_command(
     fitted = fit(
         runs,
         form=form,
-        delta=delta,
+        objective=objective,
+        delta=None if delta == "adaptive" else float(delta),
         bootstrap=bootstrap,
         seed=seed,
         level=level,
@@ -309,6 +354,97 @@ def plan_command(flops: float, law_name: str | None, level: float, as_json: bool
     planned = plan(law, flops=flops, level=level)
     click.echo(json.dumps(planned.to_dict()) if as_json else plan_text(planned, origin=origin))
     _say(f"note: {note}" for note in planned.notes)
+
+
+@cli.command("diagnose")
+@click.argument("path")
+@click.option("--parameter", default="beta", show_default=True, help="What few rows may move.")
+@click.option("--drop", type=click.IntRange(0), default=5, show_default=True, metavar="K")
+@click.option("--by", type=click.Choice(["row", "run", "size"]), default="row", show_default=True)
+@reading_options
+@json_option
+def diagnose_command(
+    path: str, parameter: str, drop: int, by: str, as_json: bool, **reading: Any
+) -> None:
+    """Say what speaks against the fit to the runs in PATH.
+
+    Residuals, the K rows (or runs, or sizes) that move a parameter most, other objectives.
+
+    \b
+    scalefit diagnose results.parquet
+    scalefit diagnose chinchilla.csv --drop-highest 5 --parameter a --drop 3
+    """
+    from scalefit.fitting.diagnose import diagnose
+    from scalefit.report.diagnosis import diagnosis_text
+
+    found = diagnose(_read(path, **reading), parameter=parameter, drop=drop, unit=by)
+    click.echo(json.dumps(found.to_dict()) if as_json else diagnosis_text(found))
+
+
+@cli.command("backtest")
+@click.argument("path")
+@click.option("--cuts", type=click.IntRange(1), default=4, show_default=True)
+@level_option
+@reading_options
+@json_option
+def backtest_command(path: str, cuts: int, level: float, as_json: bool, **reading: Any) -> None:
+    """Fit the runs in PATH below a cut of compute, predict those above it, and score that.
+
+    \b
+    scalefit backtest results.parquet
+    scalefit backtest chinchilla.csv --cuts 3 --json
+    """
+    from scalefit.fitting.backtest import backtest
+    from scalefit.report.diagnosis import backtest_text
+
+    done = backtest(_read(path, **reading), cuts=cuts, level=level)
+    click.echo(json.dumps(done.to_dict()) if as_json else backtest_text(done))
+
+
+@cli.command("simulate")
+@click.option("--law", "law_name", required=True, metavar="NAME|FILE", help="The truth.")
+@click.option("--noise", type=float, default=0.01, show_default=True, help="Its sd in log loss.")
+@click.option("--params", type=Amount("parse_params", several=True), help="70M:16B:8, or 70M,1B.")
+@click.option("--tokens", type=Amount("parse_tokens", several=True), help="Of every size.")
+@click.option("--flops", type=Amount("parse_flops", several=True), help="Or: isoFLOP budgets.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A new .csv or .parquet.")
+@json_option
+def simulate_command(
+    law_name: str, noise: float, seed: int, output: Path | None, as_json: bool, **axes: Any
+) -> None:
+    """Make a table of runs from a known law, with noise.
+
+    isoFLOP budgets without --params have sizes about the optimum. Without -o CSV goes to stdout.
+
+    \b
+    scalefit simulate --law besiroglu2024 --params 70M:16B:8 --tokens 1B:300B:6 -o runs.csv
+    scalefit simulate --law besiroglu2024 --flops 1e19:1e21:5 | scalefit fit -
+    """
+    from scalefit.laws import Law
+    from scalefit.simulate import Noise, grid, simulate, summary, write
+
+    found = _find_law(law_name)[0]
+    law = found if isinstance(found, Law) else found.law
+    params, tokens = grid(law, **axes)
+    frame = simulate(law, params=params, tokens=tokens, noise=Noise(sd=noise), seed=seed)
+    if output:
+        _say([f"runs    {len(frame)} in {write(frame, output)}", f"next    scalefit fit {output}"])
+    if as_json:
+        click.echo(json.dumps(summary(frame, law)))
+    elif not output:
+        click.echo(frame.to_csv(index=False), nl=False)
+
+
+def _read(
+    path: str, *, drop_highest: int, where: str | None, columns: tuple[tuple[str, str], ...]
+) -> "Runs":
+    """The table as the reading options ask for it."""
+    from scalefit.runs import read
+
+    runs = read(path, columns=dict(columns), where=where).without_highest(drop_highest)
+    _say(runs.notes)
+    return runs
 
 
 def _find_law(asked: str | None) -> "tuple[Law | Fit, str]":

@@ -1,0 +1,110 @@
+"""Diagnoses and back-tests as text: what was found in plain words, then the tables behind it."""
+
+from scalefit.fitting.backtest import Backtest, Cut, Forecast
+from scalefit.fitting.diagnose import Diagnosis
+from scalefit.fitting.influence import Influence
+from scalefit.fitting.residuals import Group
+from scalefit.fitting.sensitivity import REACH, Variant
+from scalefit.quantities import format_count, format_flops
+
+UNKNOWN = "–"
+SHOW = {"C": format_flops, "N": format_count, "D/N": "{:.3g}".format}
+CONSTANTS = ("E", "A", "B", "alpha", "beta", "a")
+
+
+def diagnosis_text(found: Diagnosis) -> str:
+    """Findings, residuals by range, what few rows move, and the table of other choices."""
+    aim = found.fit.objective
+    delta = "" if aim.delta is None else f", delta {aim.delta:.2g}"
+    law = ", ".join(f"{name} {value:.4g}" for name, value in found.fit.law.params.items())
+    return "\n".join(
+        [
+            f"{found.fit.law.name}: {found.fit.used} rows, {aim.name}{delta}; {law}",
+            "",
+            *(f"- {finding}" for finding in found.findings),
+            "",
+            f"{'residuals':<22}{'from':>9}{'to':>9}{'rows':>6}{'mean':>9}{'median':>9}{'sd':>8}{'robust':>8}{'z':>7}",
+            *(_group_row(group) for group in found.groups),
+            "",
+            *_path_rows(found.influence, found.rows),
+            *_sensitivity_rows(found.sensitivity),
+        ]
+    )
+
+
+def _group_row(group: Group) -> str:
+    show = SHOW[group.axis]
+    span = f"{show(group.low):>9}{show(group.high):>9}"
+    centre = f"{group.mean:>+9.2%}{group.median:>+9.2%}"
+    scatter = f"{group.sd:>8.2%}{group.robust_sd:>8.2%}"
+    name = f"{group.axis}, {group.part}"
+    return f"{name:<22}{span}{group.rows:>6}{centre}{scatter}{group.z:>+7.1f}"
+
+
+def _path_rows(moved: Influence, names: tuple[str, ...]) -> list[str]:
+    if not moved.path:
+        return []
+    shown = tuple(dict.fromkeys((moved.parameter, "a")))
+    heading = "".join(f"{name:>10}" for name in shown)
+    start = "".join(f"{moved.estimates[name]:>10.4g}" for name in shown)
+    rows = [
+        "".join(f"{step.estimates[name]:>10.4g}" for name in shown)
+        + f"    without {', '.join(names[row] for row in step.rows[:3])}"
+        + (f" and {len(step.rows) - 3} more" if len(step.rows) > 3 else "")
+        for step in moved.path
+    ]
+    return [f"{heading}    removed one after another", f"{start}    all rows", *rows, ""]
+
+
+def _sensitivity_rows(variants: tuple[Variant, ...]) -> list[str]:
+    heading = "".join(f"{name:>10}" for name in CONSTANTS)
+    lines = [f"{'objective':<15}{'delta':>8}{'value':>11}{heading}{f'N* {REACH:g}x':>9}"]
+    rows = ""
+    for variant in variants:
+        if variant.rows != rows:
+            rows = variant.rows
+            lines.append(f"{rows} ({variant.used} rows)")
+        lines.append(_variant_row(variant))
+    return lines
+
+
+def _variant_row(variant: Variant) -> str:
+    delta = UNKNOWN if variant.delta is None else f"{variant.delta:.2g}"
+    values = "".join(f"{variant.estimates[name]:>10.4g}" for name in CONSTANTS)
+    status = "" if variant.status == "converged" else f"  {variant.status.replace('_', ' ')}"
+    optimum = format_count(variant.optimum)
+    return f"{variant.objective:<15}{delta:>8}{variant.value:>11.4g}{values}{optimum:>9}{status}"
+
+
+def backtest_text(done: Backtest) -> str:
+    """For each cut who predicted what lies above it, and how well."""
+    lines = [
+        f"{done.source}: runs below a compute fitted, runs above it predicted; error is measured",
+        f"over predicted, held the share of rows inside the {done.level:.0%} prediction interval",
+    ]
+    for cut in done.cuts:
+        lines += ["", *_cut_rows(cut)]
+    lines += [f"left out: {reason}" for reason in done.skipped]
+    return "\n".join(lines)
+
+
+def _cut_rows(cut: Cut) -> list[str]:
+    reach = f"up to {cut.reach:.3g} times as much"
+    heading = f"C up to {format_flops(cut.flops)}: {cut.fitted} rows fitted, {cut.predicted} above"
+    return [
+        f"{heading}, {reach}, {cut.best} of them the best yet",
+        f"{'':<26}{'all rows':>9}{'':>9}{'best yet':>10}",
+        f"{'':<26}{'bias':>9}{'rms':>9}{'bias':>10}{'rms':>9}{'held':>8}",
+        *(_forecast_row(forecast) for forecast in cut.forecasts),
+    ]
+
+
+def _forecast_row(forecast: Forecast) -> str:
+    held = UNKNOWN if forecast.coverage is None else f"{forecast.coverage:.0%}"
+    every = f"{forecast.bias:>+9.2%}{forecast.rms:>9.2%}"
+    best = (
+        f"{UNKNOWN:>10}{UNKNOWN:>9}"
+        if forecast.best_bias is None or forecast.best_rms is None
+        else f"{forecast.best_bias:>+10.2%}{forecast.best_rms:>9.2%}"
+    )
+    return f"{forecast.predictor:<26}{every}{best}{held:>8}"
