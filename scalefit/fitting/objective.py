@@ -67,8 +67,8 @@ class Objective:
     def curvature(self, residual: FloatArray) -> FloatArray:
         """Second derivative: the stiffness where the slope is not clipped, else 0."""
         pull = self.stiffness * residual
-        result: FloatArray = self.stiffness * ((pull > -self.under) & (pull < self.over))
-        return result
+        inside = (pull > -self.under) & (pull < self.over)
+        return np.where(inside, self.stiffness, 0.0)
 
     def majorant(self, residual: FloatArray) -> FloatArray:
         """Slope over residual: the curvature of a parabola that lies on or above the loss.

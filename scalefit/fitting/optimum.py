@@ -14,7 +14,7 @@ from scalefit.laws.constraints import within
 Limits = tuple[FloatArray, FloatArray]
 POSITIVE: Limits = (np.array(0.0), np.array(np.inf))  # no term of a law is negative
 
-POLISHED = 12  # of the points scanned, for each model; on real tables the first 3 agree
+POLISHED = 8  # of the points scanned, for each model; on real tables the first 3 agree
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,8 @@ class Optimum:
         slope: of a loss with a kink, what the best multipliers leave of the gradient; else None.
         converged: whether the solver settled.
         values: objectives of the polished starts of that model that settled at an admissible law.
-        bests: for each model its own best point, admissible or not: where resamples start.
+        bests: for each model its best point, admissible or not, or the best point scanned if it
+            was not searched: where resamples start.
     """
 
     model: Model
@@ -48,19 +49,24 @@ def find(
     weights: FloatArray,
     limits: Limits = POSITIVE,
 ) -> Optimum:
-    """Polish the best scanned starts of every model; the least admissible objective wins."""
-    ends = [
-        minimise(model, objective, _ranked(model, objective, weights), weights[None])
-        for model in models
-    ]
-    naturals = [model.natural(end.theta) for model, end in zip(models, ends, strict=True)]
-    costs = [
-        np.where(admissible(natural, limits), end.value, np.inf)
-        for natural, end in zip(naturals, ends, strict=True)
-    ]
+    """Polish the best scanned starts; the least admissible objective wins.
+
+    The models after the first lie on the edges of what is admissible, so they are searched only
+    where the best point of the first lies beyond them.
+    """
+    starts = [_ranked(model, objective, weights) for model in models]
+    ends, costs = [], []
+    for model, start in zip(models, starts, strict=True):
+        end = minimise(model, objective, start, weights[None])
+        fine = admissible(model.natural(end.theta), limits)
+        ends.append(end)
+        costs.append(np.where(fine, end.value, np.inf))
+        if len(ends) == 1 and fine[end.value.argmin()]:
+            break
     which = int(np.argmin([cost.min() for cost in costs]))
     best = int(costs[which].argmin())
     model, theta, least = models[which], ends[which].theta[best], float(costs[which][best])
+    polished = [end.theta[int(end.value.argmin())] for end in ends]
     slope = None
     if objective.kinked:
         vertex = finish(model, objective, theta, weights)
@@ -74,7 +80,7 @@ def find(
         slope=slope,
         converged=bool(ends[which].converged[best]),
         values=costs[which][np.isfinite(costs[which]) & ends[which].converged],
-        bests=tuple(end.theta[int(end.value.argmin())] for end in ends),
+        bests=(*polished, *(start[0] for start in starts[len(ends) :])),
     )
 
 
@@ -87,20 +93,24 @@ def refind(
 ) -> tuple[FloatArray, Flags]:
     """The optimum for each weighting (batch, runs) of the runs, from those of the full data.
 
-    A model gives way to the next only where its best point is no admissible law.
+    The models after the first are tried only where the best point of the first is not admissible.
 
     Returns:
         The law's parameters (batch, parameters), and whether each converged (batch,).
     """
     natural = np.full((len(weights), len(optimum.natural)), np.nan)
-    left = np.arange(len(weights))
-    for model, best in zip(models, optimum.bests, strict=True):
-        end = minimise(model, objective, np.tile(best, (len(left), 1)), weights[left])
+    cost, left = np.full(len(weights), np.inf), np.arange(len(weights))
+    for k, (model, best) in enumerate(zip(models, optimum.bests, strict=True)):
+        if not len(left):
+            break
+        start = np.tile(best, (len(left), 1))
+        end = minimise(model, objective, start, weights[left], near=k == 0)
         found = model.natural(end.theta)
-        fine = admissible(found, limits) & end.converged
-        natural[left[fine]] = found[fine]
-        left = left[~fine]
-    return natural, np.isfinite(natural[:, 0])
+        fine = admissible(found, limits) & end.converged & (end.value < cost[left])
+        natural[left[fine]], cost[left[fine]] = found[fine], end.value[fine]
+        if k == 0:
+            left = left[~fine]
+    return natural, np.isfinite(cost)
 
 
 def admissible(natural: FloatArray, limits: Limits = POSITIVE) -> Flags:

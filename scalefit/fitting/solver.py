@@ -21,6 +21,7 @@ MAX_STEPS = 300
 CHUNK = 128  # problems solved together: their (chunk, runs) arrays stay in cache
 SMALL_GAIN = 0.05  # a relative decrease below this means Newton's quadratic model is good
 DECREMENT = 1e-14  # settled: the predicted decrease is this fraction of the objective
+NEAR = 1e-9  # likewise for a resample, which starts where its neighbour settled
 EXACT = 1e-28  # an objective per unit of weight that is rounding error: the law fits exactly
 ROUNDING = 1e-15  # of a residual; a step that raises the objective by no more has not failed
 DAMPING = 1e-3  # Levenberg's lambda at the start, and the most at which a problem may settle
@@ -81,20 +82,19 @@ def expand(
     law = model.expand(theta)
     residual, valid = residuals(model, objective, law.value)
     slope = weights * objective.slope(residual)
-    # By the chain rule, r = log m has r_i = m_i/m and r_ij = m_ij/m - r_i r_j.
-    newton = weights * objective.curvature(residual) - (slope if objective.log else 0.0)
-    bend = np.where(exact[:, None], newton, weights * objective.majorant(residual))
-    inverse = 1.0 / np.where(law.value > 0, law.value, 1.0)
-    first = law.first * inverse[:, None] if objective.log else law.first  # (batch, p, runs)
+    first, straight = law.first, slope  # (batch, p, runs), (batch, runs)
+    if objective.log:
+        inverse = 1.0 / np.where(law.value > 0, law.value, 1.0)
+        first, straight = first * inverse[:, None], slope * inverse
     gradient = np.matmul(first, slope[:, :, None])[:, :, 0]
+    bend = _bend(objective, residual, weights, slope, exact)
     hessian = np.matmul(first * bend[:, None], first.swapaxes(1, 2))
-    straight = np.where(exact[:, None], slope * inverse if objective.log else slope, 0.0)
     for (i, j), second in law.second.items():
-        extra = np.einsum("rn,rn->r", straight, second)
+        extra = exact * np.einsum("rn,rn->r", straight, second)
         hessian[:, i, j] += extra
         if i != j:
             hessian[:, j, i] += extra
-    total = (weights * objective.value(residual)).sum(axis=-1)
+    total = np.einsum("rn,rn->r", weights, objective.value(residual))
     return Expansion(
         value=np.where(valid, total, np.inf),
         gradient=np.ascontiguousarray(gradient.T),
@@ -102,7 +102,27 @@ def expand(
     )
 
 
-def minimise(model: Model, objective: Objective, start: FloatArray, weights: FloatArray) -> Minimum:
+def _bend(
+    objective: Objective, residual: FloatArray, weights: FloatArray, slope: FloatArray, exact: Flags
+) -> FloatArray:
+    """The factor of r_i r_j in the Hessian, or in that of the parabola above."""
+    if not exact.any():
+        return weights * objective.majorant(residual)
+    # By the chain rule, r = log m has r_i = m_i/m and r_ij = m_ij/m - r_i r_j.
+    newton = weights * objective.curvature(residual) - (slope if objective.log else 0.0)
+    if exact.all():
+        return newton
+    return np.where(exact[:, None], newton, weights * objective.majorant(residual))
+
+
+def minimise(
+    model: Model,
+    objective: Objective,
+    start: FloatArray,
+    weights: FloatArray,
+    *,
+    near: bool = False,
+) -> Minimum:
     """Minimise from each start.
 
     Args:
@@ -110,13 +130,15 @@ def minimise(model: Model, objective: Objective, start: FloatArray, weights: Flo
         objective: the loss of a residual.
         start: shape (batch, p), one start per problem.
         weights: shape (batch, runs), or (1, runs) for the same weights everywhere.
+        near: the starts are optima of nearly the same runs, so exact steps are right at once, and
+            settling when the last of them promises 1e-9 leaves less than 1e-9.
     """
     weights = np.broadcast_to(weights, (len(start), model.rows))
     nothing = Minimum(theta=start[:0], value=np.empty(0), converged=np.empty(0, dtype=bool))
     parts = [nothing]
     for i in range(0, len(start), CHUNK):
         chunk = slice(i, i + CHUNK)
-        parts.append(_through_thresholds(model, objective, start[chunk], weights[chunk]))
+        parts.append(_through_thresholds(model, objective, start[chunk], weights[chunk], near))
     return Minimum(
         theta=np.concatenate([part.theta for part in parts]),
         value=np.concatenate([part.value for part in parts]),
@@ -142,7 +164,7 @@ def sharpest(objective: Objective, scale: float) -> Objective:
 
 
 def _through_thresholds(
-    model: Model, objective: Objective, start: FloatArray, weights: FloatArray
+    model: Model, objective: Objective, start: FloatArray, weights: FloatArray, near: bool
 ) -> Minimum:
     theta = np.clip(start, model.lower, model.upper)
     scale = float(np.median(np.abs(residuals(model, objective, model.predict(theta))[0])))
@@ -157,7 +179,8 @@ def _through_thresholds(
             at, narrow = theta, objective.smoothed(width)
             theta = _ahead(model, narrow, before, at, weights)
             before = at
-    end = descend(model, sharp, theta, weights)
+    enough = NEAR if near else DECREMENT
+    end = descend(model, sharp, theta, weights, tolerance=enough, near=near)
     return replace(end, value=value(model, objective, end.theta, weights))
 
 
@@ -182,13 +205,14 @@ def descend(
     *,
     tolerance: float = DECREMENT,
     most: int = MAX_STEPS,
+    near: bool = False,
 ) -> Minimum:
     """Newton's method on an objective without a kink; problems leave the batch as they settle."""
     theta, count = start, len(start)
     result, converged = theta.copy(), np.zeros(count, dtype=bool)
     at, weigh = np.arange(count), weights  # the problems still moving
     damping = np.full(count, DAMPING)
-    exact = newton = np.zeros(count, dtype=bool)  # what the state holds, what comes next
+    exact = newton = np.full(count, near)  # what the state holds, what comes next
     state = expand(model, objective, theta, weigh, exact)
     for _ in range(most):
         step, gain, descends = _step(model, state, theta, damping)

@@ -277,8 +277,9 @@ class Sums(_Model):
 
 def _bent_line(x: FloatArray, exponent: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """The line (exp(-exponent x) - 1)/exponent and its first two derivatives by exponent."""
+    inverse = 1 / exponent
     power = np.expm1(-exponent * x)
-    value = power / exponent
-    shrunk = x * (power + 1)
-    first = -(shrunk + value) / exponent
-    return value, first, (x * shrunk - 2 * first) / exponent
+    value = power * inverse
+    shrunk = x * power + x
+    first = (shrunk + value) * -inverse
+    return value, first, (x * shrunk - 2 * first) * inverse
