@@ -38,11 +38,10 @@ class Frozen:
     def expand(self, theta: FloatArray) -> Derivatives:
         """The law with the derivatives of what may move."""
         law = self._model.expand(theta)
-        law.first[:, self._frozen] = 0.0
-        moving = {
-            pair: bend for pair, bend in law.second.items() if not set(pair) & set(self._frozen)
-        }
-        return replace(law, second=moving)
+        slopes = law.slopes.copy()
+        slopes[:, self._frozen] = 0.0
+        moving = (bend for bend in law.bends if not {bend.i, bend.j} & set(self._frozen))
+        return replace(law, slopes=slopes, bends=tuple(moving))
 
 
 def scan(objective: Objective, optimum: Optimum, weights: FloatArray) -> Scan | None:

@@ -82,18 +82,21 @@ def expand(
     law = model.expand(theta)
     residual, valid = residuals(model, objective, law.value)
     slope = weights * objective.slope(residual)
-    first, straight = law.first, slope  # (batch, p, runs), (batch, runs)
+    leading = law.slopes.shape[-1]
+    basis, straight = law.basis[:, :leading], slope  # (batch, functions, runs), (batch, runs)
     if objective.log:
         inverse = 1.0 / np.where(law.value > 0, law.value, 1.0)
-        first, straight = first * inverse[:, None], slope * inverse
-    gradient = np.matmul(first, slope[:, :, None])[:, :, 0]
+        basis, straight = basis * inverse[:, None], slope * inverse
+    pulls = np.einsum("rn,rkn->rk", straight, law.basis)
+    gradient = np.einsum("rpk,rk->rp", law.slopes, pulls[:, :leading])
     bend = _bend(objective, residual, weights, slope, exact)
-    hessian = np.matmul(first * bend[:, None], first.swapaxes(1, 2))
-    for (i, j), second in law.second.items():
-        extra = exact * np.einsum("rn,rn->r", straight, second)
-        hessian[:, i, j] += extra
-        if i != j:
-            hessian[:, j, i] += extra
+    products = np.matmul(basis * bend[:, None], basis.swapaxes(1, 2))
+    hessian = law.slopes @ products @ law.slopes.swapaxes(1, 2)
+    for part in law.bends:
+        extra = exact * part.coefficient * pulls[:, part.index]
+        hessian[:, part.i, part.j] += extra
+        if part.i != part.j:
+            hessian[:, part.j, part.i] += extra
     total = np.einsum("rn,rn->r", weights, objective.value(residual))
     return Expansion(
         value=np.where(valid, total, np.inf),

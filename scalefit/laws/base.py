@@ -42,18 +42,50 @@ class Allocation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bend:
+    """One second derivative, by coordinates i and j (and j and i): coefficient * basis[index]."""
+
+    i: int
+    j: int
+    coefficient: FloatArray
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Derivatives:
     """A law on its runs, with its derivatives by the coordinates of a model.
 
+    They are kept as few functions of the runs and their coefficients, so that sums over runs are
+    taken of the functions and combined afterwards.
+
     Attributes:
         value: shape (batch, runs).
-        first: shape (batch, p, runs).
-        second: those that are not zero, by pair of coordinates, each (batch, runs).
+        basis: the functions, shape (batch, functions, runs).
+        slopes: first derivatives are slopes @ basis, of as many leading functions as slopes has
+            columns; shape (batch, p, leading).
+        bends: the second derivatives that are not zero; coefficients of shape (batch,).
     """
 
     value: FloatArray
-    first: FloatArray
-    second: Mapping[tuple[int, int], FloatArray]
+    basis: FloatArray
+    slopes: FloatArray
+    bends: tuple[Bend, ...]
+
+    @property
+    def first(self) -> FloatArray:
+        """First derivatives, shape (batch, p, runs)."""
+        derivative: FloatArray = self.slopes @ self.basis[:, : self.slopes.shape[-1]]
+        return derivative
+
+    @property
+    def second(self) -> dict[tuple[int, int], FloatArray]:
+        """Second derivatives that are not zero, by pair i <= j, each (batch, runs)."""
+        found: dict[tuple[int, int], FloatArray] = {}
+        for bend in self.bends:
+            pair = min(bend.i, bend.j), max(bend.i, bend.j)
+            part = bend.coefficient[:, None] * self.basis[:, bend.index]
+            found[pair] = found[pair] + part if pair in found else part
+        return found
 
 
 class Model(Protocol):

@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 
 from scalefit.laws.amplitudes import amplitudes
-from scalefit.laws.base import Allocation, Derivatives, Flags, FloatArray, Model
+from scalefit.laws.base import Allocation, Bend, Derivatives, Flags, FloatArray, Model
 from scalefit.laws.constraints import Affine, Constraints
 
 EXPONENTS = (1e-3, 5.0)
@@ -173,21 +173,18 @@ class WithFloor(_Model):
 
     def expand(self, theta: FloatArray) -> Derivatives:
         """The loss m with its derivatives."""
-        level, s, t, alpha, beta = theta.T[..., None]
-        size = [np.exp(s) * part for part in _bent_line(self.x, alpha)]
-        data = [np.exp(t) * part for part in _bent_line(self.y, beta)]
-        ones = np.ones_like(size[0])
+        level, s, t, alpha, beta = theta.T
+        basis = np.empty((len(theta), 7, self.rows))
+        basis[:, 0] = 1.0
+        _bent_line(self.x, alpha[:, None], basis[:, 1::2])
+        _bent_line(self.y, beta[:, None], basis[:, 2::2])
+        size, data, one = np.exp(s), np.exp(t), np.ones_like(s)
+        value = level[:, None] + size[:, None] * basis[:, 1] + data[:, None] * basis[:, 2]
         return Derivatives(
-            value=level + size[0] + data[0],
-            first=np.stack([ones, size[0], data[0], size[1], data[1]], axis=1),
-            second={
-                (1, 1): size[0],
-                (1, 3): size[1],
-                (3, 3): size[2],
-                (2, 2): data[0],
-                (2, 4): data[1],
-                (4, 4): data[2],
-            },
+            value=value,
+            basis=basis,
+            slopes=np.stack([one, size, data, size, data], axis=1)[:, :, None] * np.eye(5),
+            bends=_bends(size, data, size, data),
         )
 
     def starts(self, weights: FloatArray) -> FloatArray:
@@ -243,20 +240,22 @@ class Sums(_Model):
 
     def expand(self, theta: FloatArray) -> Derivatives:
         """The loss m with its derivatives."""
-        floor, log_size, log_data, alpha, beta = theta.T[..., None]
-        x, y = self.x, self.y
-        size, data = np.exp(log_size - alpha * x), np.exp(log_data - beta * y)
+        floor, size, data, alpha, beta = theta.T[..., None]
+        basis = np.empty((len(theta), 7, self.rows))
+        basis[:, 0] = 1.0
+        for k, (log_term, exponent, at) in enumerate(
+            ((size, alpha, self.x), (data, beta, self.y)), start=1
+        ):
+            np.exp(log_term - exponent * at, out=basis[:, k])
+            np.multiply(at, basis[:, k], out=basis[:, k + 2])
+            np.multiply(at, basis[:, k + 2], out=basis[:, k + 4])
+        one = np.ones(len(theta))
+        signs = np.diag([1.0, 1.0, 1.0, -1.0, -1.0])
         return Derivatives(
-            value=floor + size + data,
-            first=np.stack([np.ones_like(size), size, data, -x * size, -y * data], axis=1),
-            second={
-                (1, 1): size,
-                (1, 3): -x * size,
-                (3, 3): x * x * size,
-                (2, 2): data,
-                (2, 4): -y * data,
-                (4, 4): y * y * data,
-            },
+            value=floor + basis[:, 1] + basis[:, 2],
+            basis=basis,
+            slopes=np.broadcast_to(signs, (len(theta), 5, 5)),
+            bends=_bends(one, one, -one, -one),
         )
 
     def starts(self, weights: FloatArray) -> FloatArray:
@@ -275,11 +274,36 @@ class Sums(_Model):
         return np.stack([floor, size, data, alpha, beta], axis=1)
 
 
-def _bent_line(x: FloatArray, exponent: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """The line (exp(-exponent x) - 1)/exponent and its first two derivatives by exponent."""
+def _bent_line(x: FloatArray, exponent: FloatArray, out: FloatArray) -> None:
+    """The line (exp(-exponent x) - 1)/exponent and its first two derivatives by exponent.
+
+    Args:
+        x: shape (runs,).
+        exponent: shape (batch, 1).
+        out: shape (batch, 3, runs).
+    """
     inverse = 1 / exponent
-    power = np.expm1(-exponent * x)
-    value = power * inverse
-    shrunk = x * power + x
-    first = (shrunk + value) * -inverse
-    return value, first, (x * shrunk - 2 * first) * inverse
+    value, first, second = out[:, 0], out[:, 1], out[:, 2]
+    np.expm1(-exponent * x, out=second)
+    np.multiply(second, inverse, out=value)
+    second *= x
+    second += x
+    np.add(second, value, out=first)
+    first *= -inverse
+    second *= x
+    second -= 2 * first
+    second *= inverse
+
+
+def _bends(
+    size: FloatArray, data: FloatArray, size_slope: FloatArray, data_slope: FloatArray
+) -> tuple[Bend, ...]:
+    """Second derivatives by (log term, exponent), whose functions are 1, 3, 5 and 2, 4, 6."""
+    return (
+        Bend(i=1, j=1, coefficient=size, index=1),
+        Bend(i=1, j=3, coefficient=size_slope, index=3),
+        Bend(i=3, j=3, coefficient=size, index=5),
+        Bend(i=2, j=2, coefficient=data, index=2),
+        Bend(i=2, j=4, coefficient=data_slope, index=4),
+        Bend(i=4, j=4, coefficient=data, index=6),
+    )

@@ -1,7 +1,7 @@
 """What a user knows about a law's parameters: fixed values, ranges, parameters that are equal."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -96,18 +96,15 @@ class Affine:
     def expand(self, theta: FloatArray) -> Derivatives:
         """The loss m with its derivatives, by the chain rule of a linear map."""
         law = self._model.expand(self.inner(theta))
-        second: dict[tuple[int, int], FloatArray] = {}
-        nothing = np.zeros_like(law.value)
-        for (i, j), bend in law.second.items():
-            for a in np.flatnonzero(self._matrix[i]):
-                for b in np.flatnonzero(self._matrix[j]):
+        bends = []
+        for bend in law.bends:
+            for a in np.flatnonzero(self._matrix[bend.i]):
+                for b in np.flatnonzero(self._matrix[bend.j]):
                     # One entry stands for (i, j) and (j, i); on the diagonal of a tie both count.
-                    twice = 2.0 if i != j and a == b else 1.0
-                    key = (int(min(a, b)), int(max(a, b)))
-                    second[key] = second.get(key, nothing) + twice * bend
-        return Derivatives(
-            value=law.value, first=np.matmul(self._matrix.T, law.first), second=second
-        )
+                    twice = 2.0 if bend.i != bend.j and a == b else 1.0
+                    coefficient = twice * bend.coefficient
+                    bends.append(replace(bend, i=int(a), j=int(b), coefficient=coefficient))
+        return replace(law, slopes=self._matrix.T @ law.slopes, bends=tuple(bends))
 
     def starts(self, weights: FloatArray) -> FloatArray:
         """The starts of the restricted model, moved to the nearest point that is allowed."""
