@@ -10,7 +10,7 @@ from scalefit.fitting.optimum import POSITIVE, Limits, Optimum, refind
 from scalefit.fitting.result import Interval
 from scalefit.laws import Flags, FloatArray, Form, Model
 
-BLOCK = 1024  # replicates whose weights are in memory at once
+BLOCK = 2**23  # weights (replicates, rows) in memory at once
 GROUPS = 500  # units left out in turn, at most
 Units = npt.NDArray[np.intp]
 """Each row's unit of resampling by number, from 0 and without gaps."""
@@ -38,8 +38,8 @@ def replicate(
 
     ``cluster`` gives each row the number of its run, or is None if every row is a run of its own.
     Rows of one run share its noise, so runs are drawn, not rows (Cameron, Gelbach & Miller 2008).
-    ``base`` weighs the rows, ``limits`` are those of the fit. Replicates that did not converge are
-    left out.
+    Replicates that did not converge are left out. ``base`` are the rows' own weights, ``limits``
+    those of an admissible law.
     """
     rng = np.random.default_rng(seed)
     units = _units(models[0].rows, cluster)
@@ -62,6 +62,8 @@ def replicate_wild(
     *,
     count: int,
     seed: int,
+    base: FloatArray | None = None,
+    limits: Limits = POSITIVE,
 ) -> FloatArray:
     """The law fitted to ``count`` tables whose residuals have random signs; else as ``replicate``.
 
@@ -69,17 +71,24 @@ def replicate_wild(
     or minus the residual, with one sign for all rows of a run (wild cluster bootstrap with
     Rademacher weights: Cameron, Gelbach & Miller 2008). The residuals are those against the law
     fitted without the run (MacKinnon, Nielsen & Webb 2023): those of the fit itself are too small,
-    and near least absolute deviations five of them are zero.
+    and near least absolute deviations as many as there are parameters are zero.
 
     Args:
         form: the law's form.
         build: makes the models that were fitted from params, tokens and loss.
         runs: params, tokens and loss, each of shape (rows,).
-        objective, optimum, cluster, count, seed: as for ``replicate``.
+        objective: as for ``replicate``, like all that follow.
+        optimum: the fit whose residuals they are.
+        cluster: whose rows share a sign.
+        count: replicates.
+        seed: of the signs.
+        base: the rows' own weights.
+        limits: of an admissible law's parameters.
     """
     params, tokens, loss = runs
+    rows = np.ones(len(loss)) if base is None else base
     units = _units(len(loss), cluster)
-    without = _left_out(build(*runs), objective, optimum, units)
+    without = _left_out(build(*runs), objective, optimum, units, rows, limits)
     ratio = loss / form.loss(without, params, tokens)
     fitted = optimum.model.predict(optimum.theta[None])[0]
     # Each row stands there twice, with its residual and with the mirrored one; a replicate is a
@@ -90,9 +99,9 @@ def replicate_wild(
 
     def weights(batch: int) -> FloatArray:
         kept = rng.integers(2, size=(batch, int(units.max()) + 1)).astype(np.float64)[:, units]
-        return np.concatenate([kept, 1 - kept], axis=1)
+        return np.concatenate([kept * rows, (1 - kept) * rows], axis=1)
 
-    return _refitted(models, objective, optimum, weights, count)
+    return _refitted(models, objective, optimum, weights, count, limits)
 
 
 def intervals(
@@ -142,11 +151,12 @@ def _refitted(
     optimum: Optimum,
     weights: Callable[[int], FloatArray],
     count: int,
-    limits: Limits = POSITIVE,
+    limits: Limits,
 ) -> FloatArray:
     draws = [np.empty((0, len(optimum.natural)))]
-    for first in range(0, count, BLOCK):
-        batch = weights(min(BLOCK, count - first))
+    together = max(1, min(count, BLOCK // models[0].rows))
+    for first in range(0, count, together):
+        batch = weights(min(together, count - first))
         natural, converged = refind(models, objective, optimum, batch, limits)
         draws.append(natural[converged])
     return np.concatenate(draws)
@@ -157,14 +167,18 @@ def _units(rows: int, cluster: Units | None) -> Units:
 
 
 def _left_out(
-    models: Sequence[Model], objective: Objective, optimum: Optimum, units: Units
+    models: Sequence[Model],
+    objective: Objective,
+    optimum: Optimum,
+    units: Units,
+    base: FloatArray,
+    limits: Limits,
 ) -> FloatArray:
     """For each row the law fitted without its unit, shape (rows, parameters).
 
     With very many units, those of one number modulo ``GROUPS`` are left out together.
     """
     group = units % GROUPS
-    weights = (np.arange(group.max() + 1)[:, None] != group).astype(np.float64)
-    natural, converged = refind(models, objective, optimum, weights)
-    natural = np.where(converged[:, None], natural, optimum.natural)
-    return natural[group]
+    weights = (np.arange(group.max() + 1)[:, None] != group) * base
+    natural, converged = refind(models, objective, optimum, weights, limits)
+    return np.where(converged[:, None], natural, optimum.natural)[group]

@@ -33,6 +33,7 @@ class Frozen:
         self.names, self.held, self.rows = model.names, model.held, model.rows
         self.log_loss, self.lower, self.upper = model.log_loss, model.lower, model.upper
         self.predict, self.natural, self.starts = model.predict, model.natural, model.starts
+        self.take = model.take
         self._model, self._frozen = model, frozen
 
     def expand(self, theta: FloatArray) -> Derivatives:

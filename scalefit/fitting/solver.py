@@ -18,7 +18,7 @@ from scalefit.laws import Flags, FloatArray, Model
 from scalefit.linalg import solve_positive
 
 MAX_STEPS = 300
-CHUNK = 128  # problems solved together: their (chunk, runs) arrays stay in cache
+CHUNK = 2**16  # numbers in an array (problems, runs) of those solved together: they stay in cache
 SMALL_GAIN = 0.05  # a relative decrease below this means Newton's quadratic model is good
 DECREMENT = 1e-14  # settled: the predicted decrease is this fraction of the objective
 NEAR = 1e-9  # likewise for a resample, which starts where its neighbour settled
@@ -32,6 +32,11 @@ NARROWING = 4.0  # from one threshold to the next
 FINEST = 1e-7  # the last threshold of a kinked loss, over the scale of the residuals
 LOOSE, LOOSE_STEPS = 1e-3, 12  # how well a wider threshold is solved on the way to Huber's
 TIGHT, TIGHT_STEPS = 1e-9, 60  # and on the way to a kink, where each tells of the next
+
+# Arrays of a chunk are made and freed thousands of times. Freeing a large one first teaches the C
+# library's allocator to keep such memory instead of returning it, a third of a bootstrap's time.
+_released = np.empty(2**21)
+del _released
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +144,9 @@ def minimise(
     weights = np.broadcast_to(weights, (len(start), model.rows))
     nothing = Minimum(theta=start[:0], value=np.empty(0), converged=np.empty(0, dtype=bool))
     parts = [nothing]
-    for i in range(0, len(start), CHUNK):
-        chunk = slice(i, i + CHUNK)
+    together = max(1, CHUNK // model.rows)
+    for i in range(0, len(start), together):
+        chunk = slice(i, i + together)
         parts.append(_through_thresholds(model, objective, start[chunk], weights[chunk], near))
     return Minimum(
         theta=np.concatenate([part.theta for part in parts]),

@@ -1,8 +1,10 @@
 """L(N, D) = E + A/N^alpha + B/D^beta (Hoffmann et al. 2022, arXiv:2203.15556, eq. 2)."""
 
+from copy import copy
 from itertools import product
 
 import numpy as np
+import numpy.typing as npt
 
 from scalefit.laws.amplitudes import amplitudes
 from scalefit.laws.base import Allocation, Bend, Derivatives, Flags, FloatArray, Model
@@ -119,8 +121,8 @@ class _Model:
     def __init__(self, params: FloatArray, tokens: FloatArray, loss: FloatArray) -> None:
         self.log_loss = np.log(loss)
         self.centre = np.log(params).mean(), np.log(tokens).mean()
+        self.at = self.centre  # where x and y are 0
         self.x, self.y = np.log(params) - self.centre[0], np.log(tokens) - self.centre[1]
-        self._scanned = [np.exp(-SCAN[:, :1] * self.x), np.exp(-SCAN[:, 1:] * self.y)]
         self.rows = len(loss)
         self.faint = self.log_loss.min() - FAINT
         self.bright = self.log_loss.max() + 5.0
@@ -131,12 +133,24 @@ class _Model:
         """A and B from the terms at the centre of the runs."""
         return size * np.exp(alpha * self.centre[0]), data * np.exp(beta * self.centre[1])
 
+    def take(self, rows: npt.NDArray[np.intp]) -> "_Model":
+        """The model on some of its runs, in the same coordinates."""
+        part = copy(self)
+        part.x, part.y, part.log_loss = self.x[rows], self.y[rows], self.log_loss[rows]
+        part.rows = len(rows)
+        return part
+
     def _powers(self, floor: float | None, weights: FloatArray) -> FloatArray:
         """Size term, data term and floor at every pair of exponents scanned; shape (3, points).
 
         The terms are those at the centre of the runs; a floor of None is fitted with them.
         """
-        terms, inverse = self._scanned, np.exp(-self.log_loss)
+        away = [at - c for c, at in zip(self.centre, self.at, strict=True)]
+        x, y = self.x + away[0], self.y + away[1]
+        terms, inverse = (
+            [np.exp(-SCAN[:, :1] * x), np.exp(-SCAN[:, 1:] * y)],
+            np.exp(-self.log_loss),
+        )
         if floor is None:
             terms = [*terms, np.ones_like(terms[0])]
         found = amplitudes(np.stack(terms) * inverse, weights, 1 - (floor or 0.0) * inverse)
@@ -223,7 +237,7 @@ class Sums(_Model):
     ) -> None:
         super().__init__(params, tokens, loss)
         self._floor = floor  # known beforehand, for the starts
-        self.at = tuple(c if here else 0.0 for c, here in zip(self.centre, centred, strict=True))
+        self.at = self.centre[0] * centred[0], self.centre[1] * centred[1]
         self.x, self.y = np.log(params) - self.at[0], np.log(tokens) - self.at[1]
         low, high = EXPONENTS
         reach = [high * (c - at) for c, at in zip(self.centre, self.at, strict=True)]

@@ -1,9 +1,11 @@
 """What a user knows about a law's parameters: fixed values, ranges, parameters that are equal."""
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from scalefit.laws.base import Derivatives, Flags, FloatArray, Model
 
@@ -111,6 +113,13 @@ class Affine:
         moved = (self._model.starts(weights) - self._offset) @ np.linalg.pinv(self._matrix).T
         allowed: FloatArray = np.clip(moved, self.lower, self.upper)
         return allowed
+
+    def take(self, rows: npt.NDArray[np.intp]) -> "Affine":
+        """The model on some of its runs, in the same coordinates."""
+        part = copy(self)
+        part._model = self._model.take(rows)
+        part.rows, part.log_loss = len(rows), self.log_loss[rows]
+        return part
 
     def natural(self, theta: FloatArray) -> FloatArray:
         """The law's parameters, shape (batch, parameters)."""
