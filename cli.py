@@ -2,166 +2,34 @@
 
 import json
 import os
-import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scalefit import __version__
-from scalefit.errors import QuantityError, ScalefitError
+from scalefit.errors import ScalefitError
+from scalefit.terminal import (
+    Amount,
+    Commands,
+    Status,
+    Threshold,
+    Wish,
+    json_option,
+    level_option,
+    reading_options,
+)
 
 if TYPE_CHECKING:
     from scalefit.fitting import Fit
-    from scalefit.laws import FloatArray, Law
+    from scalefit.laws import Law
     from scalefit.runs import Runs
 
-STOPPED = 130
-LIVE_SECONDS, PLAIN_SECONDS = 0.2, 15.0
 DEFAULT_LAW = "besiroglu2024"
-
-
-class Commands(click.Group):
-    """Turns the library's errors into one sentence and exit 1, and Ctrl-C into exit 130."""
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except ScalefitError as error:
-            raise click.ClickException(str(error)) from error
-        except KeyboardInterrupt:
-            click.echo("\nstopped; every finished run is kept, the same command goes on", err=True)
-            ctx.exit(STOPPED)
-
-
-class Amount(click.ParamType[Any]):
-    """An amount with its unit, 1e21, 2.5ZFLOP, 6.7B; or several, 1e8:1e10:8 or 70M,1B."""
-
-    name = "amount"
-
-    def __init__(self, parser: str, *, several: bool = False) -> None:
-        self.parser = parser
-        self.several = several
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> "float | FloatArray":
-        """Parse, or fail with examples."""
-        from scalefit import quantities
-
-        parse: Callable[[str], float] = getattr(quantities, self.parser)
-        try:
-            if not self.several:
-                return parse(value)
-            from scalefit.simulate import spaced
-
-            return spaced(value, parse)
-        except QuantityError as error:
-            self.fail(str(error), param, ctx)
-
-
-class Threshold(click.ParamType[float | str]):
-    """A positive number, or adaptive."""
-
-    name = "number|adaptive"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float | str:
-        """Parse, or fail with examples."""
-        if value == "adaptive":
-            return "adaptive"
-        try:
-            return float(value)
-        except ValueError:
-            self.fail(f"{value!r} is not a threshold. Try 0.001 or adaptive.", param, ctx)
-
-
-class ColumnMap(click.ParamType[tuple[str, str]]):
-    """QUANTITY=NAME, which column of the table holds a quantity."""
-
-    name = "quantity=name"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Split at the first equals sign."""
-        quantity, equals, column = str(value).partition("=")
-        if not (quantity and equals and column):
-            self.fail(f"{value!r} is not of the form loss=NAME.", param, ctx)
-        return quantity, column
-
-
-class Status:
-    """One line on stderr that is written over on a terminal, and now and then a line elsewhere."""
-
-    def __init__(self) -> None:
-        self.live = sys.stderr.isatty()
-        self.shown = 0.0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live and self.shown:
-            click.echo(err=True)
-
-    def show(self, line: str) -> None:
-        """Show progress, if the last was long enough ago."""
-        now = time.monotonic()
-        if now - self.shown < (LIVE_SECONDS if self.live else PLAIN_SECONDS):
-            return
-        self.shown = now
-        click.echo(f"\r\x1b[K{line}" if self.live else line, err=True, nl=not self.live)
-
-
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same --json on every command."""
-    return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")(
-        command
-    )
-
-
-def level_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same --level on every command with intervals."""
-    return click.option(
-        "--level",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        default=0.95,
-        show_default=True,
-        help="Confidence of the intervals.",
-    )(command)
-
-
-def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same --drop-highest, --where and --column on every command that reads a table."""
-    options = (
-        click.option(
-            "--drop-highest",
-            type=click.IntRange(0),
-            default=0,
-            metavar="K",
-            help="Leave out the K rows of highest loss.",
-        ),
-        click.option(
-            "--where", metavar="EXPR", help="Rows to use: \"dataset == 'c4' and step > 1000\"."
-        ),
-        click.option(
-            "--column",
-            "columns",
-            type=ColumnMap(),
-            multiple=True,
-            help="Which column holds a quantity, e.g. loss=val_ppl_log. Repeatable.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+INTERVALS = ["bootstrap", "size", "wild", "hc3", "profile"]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -262,7 +130,18 @@ def train_grid_command(
     show_default=True,
     help="Huber's threshold, or adaptive: 1.345 robust sd of the residuals.",
 )
+@click.option("--fix", type=Wish("value"), multiple=True, help="E=1.69: not fitted. Repeatable.")
+@click.option("--bound", type=Wish("range"), multiple=True, help="alpha=0.1:0.9. Repeatable.")
+@click.option("--tie", type=Wish("other"), multiple=True, help="alpha=beta: one exponent for both.")
+@click.option("--weights", metavar="COLUMN", help="What each row's loss counts.")
 @reading_options
+@click.option(
+    "--interval",
+    type=click.Choice(INTERVALS),
+    default="bootstrap",
+    show_default=True,
+    help="How the intervals are found; see docs/statistics.md.",
+)
 @click.option(
     "--bootstrap",
     type=click.IntRange(0),
@@ -273,6 +152,7 @@ def train_grid_command(
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @level_option
+@click.option("--certify", is_flag=True, help="Also scan all exponents for a better optimum.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -283,18 +163,13 @@ def train_grid_command(
 @json_option
 def fit_command(
     path: str,
-    form: str,
-    objective: str,
-    delta: float | str,
     drop_highest: int,
     where: str | None,
     columns: tuple[tuple[str, str], ...],
-    bootstrap: int,
-    seed: int,
-    level: float,
     output: Path | None,
     figures: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Fit a scaling law to the runs in PATH.
 
@@ -302,23 +177,19 @@ def fit_command(
 
     \b
     scalefit fit results.parquet
-    scalefit fit chinchilla.csv --drop-highest 5 --json
+    scalefit fit chinchilla.csv --drop-highest 5 --certify
+    scalefit fit runs.csv --objective lad-log --tie alpha=beta --json
     """
     from scalefit.fitting import beside, fit, save
+    from scalefit.fitting.parameters import parameters
+    from scalefit.laws import form_named
     from scalefit.report import fit_text
-    from scalefit.runs import read
 
-    runs = read(path, columns=dict(columns), where=where).without_highest(drop_highest)
-    _say(runs.notes)
-    fitted = fit(
-        runs,
-        form=form,
-        objective=objective,
-        delta=None if delta == "adaptive" else float(delta),
-        bootstrap=bootstrap,
-        seed=seed,
-        level=level,
-    )
+    runs = _read(path, drop_highest=drop_highest, where=where, columns=columns)
+    wishes = {kind: options.pop(kind) for kind in ("fix", "bound", "tie")}
+    if any(wishes.values()):
+        options["parameters"] = parameters(form_named(options["form"]), **wishes)
+    fitted = fit(runs, **options)
     target = save(fitted, output or beside(path))
     click.echo(fitted.to_json() if as_json else fit_text(fitted))
     _say([f"law     {target}"])

@@ -126,6 +126,23 @@ def test_options_change_what_they_say(table: Path, tmp_path: Path) -> None:
     assert planned.stdout.startswith("2.5e21 FLOP by law.json")
 
 
+def test_wishes_about_parameters_are_kept(table: Path, tmp_path: Path) -> None:
+    done = run(
+        "fit", "runs.parquet", "--no-figures", "--fix", "E=1.8", "--tie", "alpha=beta",
+        "--bound", "A=:1000", "--objective", "lad-log", "--interval", "hc3", "--certify",
+        "--json", cwd=tmp_path,
+    )  # fmt: skip
+    document = json.loads(done.stdout)
+    assert document["law"]["params"]["E"] == 1.8
+    assert document["law"]["params"]["alpha"] == document["law"]["params"]["beta"]
+    assert document["constraints"] == ["E = 1.8", "0 <= A <= 1000", "alpha = beta"]
+    assert document["interval"] == "hc3"
+    assert document["objective"]["name"] == "lad-log"
+    told = run("fit", "runs.parquet", "--no-figures", "--fix", "E=1.8", "--certify", cwd=tmp_path)
+    assert "as given: E = 1.8" in told.stdout
+    assert "none better" in told.stdout
+
+
 def test_stdin_is_a_table_too(table: Path, tmp_path: Path) -> None:
     text = pd.read_parquet(table).to_csv(index=False).encode()
     done = run("fit", "-", "--bootstrap", "0", "--no-figures", cwd=tmp_path, stdin=text)
@@ -167,6 +184,15 @@ def test_without_any_fit_plan_names_the_law_it_falls_back_on(tmp_path: Path) -> 
         (["fit", "runs.parquet", "--column", "loss"], 2, "loss=NAME"),
         (["fit", "runs.parquet", "--level", "1"], 2, "--level"),
         (["fit", "runs.parquet", "--bootstrap", "-1"], 2, "--bootstrap"),
+        (["fit", "runs.parquet", "--interval", "guess"], 2, "--interval"),
+        (["fit", "runs.parquet", "--delta", "wide"], 2, "0.001 or adaptive"),
+        (["fit", "runs.parquet", "--delta", "-1"], 1, "positive number"),
+        (["fit", "runs.parquet", "--fix", "E"], 2, "E=1.69"),
+        (["fit", "runs.parquet", "--fix", "gamma=1"], 1, "gamma"),
+        (["fit", "runs.parquet", "--bound", "alpha=0.9:0.1"], 1, "alpha"),
+        (["fit", "runs.parquet", "--bound", "alpha=low"], 2, "alpha=0.1:0.9"),
+        (["fit", "runs.parquet", "--tie", "E=A"], 1, "alpha with beta"),
+        (["fit", "runs.parquet", "--weights", "mass"], 1, "mass"),
         (["plan", "--flops", "1e"], 2, "Try 1e21"),
         (["plan", "--flops", "0"], 2, "Try 1e21"),
         (["plan"], 2, "--flops"),

@@ -1,5 +1,6 @@
 """Fits as files: written whole beside their table, found again by the planner."""
 
+import json
 import os
 from pathlib import Path
 
@@ -34,14 +35,11 @@ def save(fit: Fit, path: Path) -> Path:
     Raises:
         FitError: if the path holds something else or cannot be written.
     """
-    if path.exists():
-        try:
-            load(path)
-        except FitError:
-            raise FitError(
-                f"{path} exists and is not a fit, so it is not overwritten; "
-                "name another file with --output"
-            ) from None
+    if path.exists() and not _is_fit(path):
+        raise FitError(
+            f"{path} exists and is not a fit, so it is not overwritten; "
+            "name another file with --output"
+        )
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(fit.to_json() + "\n", encoding="utf-8")
@@ -66,3 +64,12 @@ def load(path: Path) -> Fit:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise FitError(f"{path} cannot be read as a fit: {reason}") from None
     return Fit.from_json(text, name=str(path))
+
+
+def _is_fit(path: Path) -> bool:
+    """Whether a file holds a fit of whatever schema."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(document, dict) and {"schema", "law", "certificate"} <= document.keys()

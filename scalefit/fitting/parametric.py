@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,13 +10,13 @@ import numpy.typing as npt
 import pandas as pd
 
 from scalefit.errors import FitError
-from scalefit.fitting.bootstrap import intervals, replicate
 from scalefit.fitting.certificate import certify as certified
 from scalefit.fitting.objective import Objective, adaptive_delta, huber, objective_named
 from scalefit.fitting.optimum import Limits, Optimum, find
 from scalefit.fitting.parameters import constraints
 from scalefit.fitting.result import Certificate, Domain, Fit, Score, Status
 from scalefit.fitting.solver import residuals
+from scalefit.fitting.uncertainty import Setting, uncertainty
 from scalefit.laws import Constraints, Convention, FloatArray, Form, Law, Model, form_named
 from scalefit.runs import Runs
 
@@ -46,6 +47,7 @@ def fit(
     delta: float | None = 1e-3,
     parameters: "lmfit.Parameters | None" = None,
     weights: str | None = None,
+    interval: str = "bootstrap",
     bootstrap: int = 1000,
     seed: int = 0,
     level: float = 0.95,
@@ -55,8 +57,8 @@ def fit(
 
     Minimises the objective summed over runs, by default Huber's loss of log L(N, D) - log loss
     (Hoffmann et al. 2022, eq. 3). Starts come from variable projection in centred coordinates and
-    are polished by an exact Newton method. Intervals are percentiles of a bootstrap that draws
-    whole training runs where rows share a run, and rows otherwise.
+    are polished by an exact Newton method. Intervals are by default percentiles of a bootstrap that
+    draws whole training runs where rows share a run, and rows otherwise.
 
     Args:
         runs: the table, from ``scalefit.read``.
@@ -67,7 +69,8 @@ def fit(
         parameters: values, ranges and ties of the law's parameters, as an ``lmfit.Parameters``:
             ``vary=False`` fixes, ``min`` and ``max`` bound, ``expr`` ties one to another.
         weights: name of the column that weighs each row's loss; rows of weight 0 are left out.
-        bootstrap: replicates; 0 for no intervals.
+        interval: "bootstrap", "size", "wild", "hc3" or "profile"; see ``uncertainty.METHODS``.
+        bootstrap: replicates; 0 for none.
         seed: of the bootstrap.
         level: confidence of the intervals, between 0 and 1.
         certify: also scan the exponents for a better optimum, cell by cell.
@@ -83,29 +86,33 @@ def fit(
     numbers = sample.params, sample.tokens, sample.loss
     models, limits = shape.models(*numbers, said), shape.limits(said)
     aim, optimum = _find(models, objective, delta, sample.weights, limits)
-    draws = replicate(
-        models,
-        aim,
-        optimum,
-        sample.cluster,
-        count=bootstrap,
-        seed=seed,
-        base=sample.weights,
+    setting = Setting(
+        form=shape,
+        build=partial(shape.models, constraints=said),
+        models=models,
+        objective=aim,
+        optimum=optimum,
+        runs=numbers,
+        weights=sample.weights,
+        cluster=sample.cluster,
         limits=limits,
     )
-    gone = shape.vanished(np.vstack([optimum.natural, draws]), *numbers)
-    certificate = certified(aim, optimum, sample.weights, (len(draws), bootstrap), scanned=certify)
+    sure = uncertainty(setting, interval, count=bootstrap, seed=seed, level=level)
+    certificate = certified(
+        aim, optimum, sample.weights, (len(sure.draws), sure.tried), scanned=certify
+    )
     return Fit(
         law=_law(shape, optimum.natural, runs, sample),
         method="parametric",
         status=_status(optimum, certificate),
         objective=Score(name=aim.name, delta=aim.delta, value=optimum.value),
-        intervals=intervals(shape, optimum.natural, draws, level, gone),
+        intervals=sure.intervals,
+        interval=interval,
         constraints=said.sentences() if said else (),
-        resampled="rows" if sample.cluster is None else "runs",
+        resampled=sure.unit,
         used=len(sample.loss),
         dropped=tuple(runs.dropped),
-        draws=draws,
+        draws=sure.draws,
         certificate=certificate,
         domain=_domain(sample),
     )

@@ -111,6 +111,7 @@ class Fit:
         status: whether to trust it.
         objective: what was minimised.
         intervals: by parameter, and for the exponents a and b of N* and D*.
+        interval: by which method; see ``scalefit.fitting.uncertainty``.
         constraints: what was said about parameters before the fit.
         resampled: the unit that the bootstrap drew: "runs" or "rows".
         used: rows fitted.
@@ -125,6 +126,7 @@ class Fit:
     status: Status
     objective: Score
     intervals: Mapping[str, Interval]
+    interval: str
     constraints: tuple[str, ...]
     resampled: str
     used: int
@@ -147,6 +149,7 @@ class Fit:
                 "convention": asdict(self.law.convention),
                 "source": self.law.source,
             },
+            "interval": self.interval,
             "intervals": {name: asdict(interval) for name, interval in self.intervals.items()},
             "runs": {
                 "used": self.used,
@@ -214,6 +217,7 @@ def _from_document(document: dict, name: str) -> Fit:  # type: ignore[type-arg] 
         method=document["method"],
         status=Status(document["status"]),
         objective=Score(**document["objective"]),
+        interval=document["interval"],
         constraints=tuple(document["constraints"]),
         intervals={key: Interval(**entry) for key, entry in document["intervals"].items()},
         resampled=runs["resampled"],

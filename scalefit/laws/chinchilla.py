@@ -2,6 +2,7 @@
 
 from copy import copy
 from itertools import product
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -133,7 +134,7 @@ class _Model:
         """A and B from the terms at the centre of the runs."""
         return size * np.exp(alpha * self.centre[0]), data * np.exp(beta * self.centre[1])
 
-    def take(self, rows: npt.NDArray[np.intp]) -> "_Model":
+    def take(self, rows: npt.NDArray[np.intp]) -> Self:
         """The model on some of its runs, in the same coordinates."""
         part = copy(self)
         part.x, part.y, part.log_loss = self.x[rows], self.y[rows], self.log_loss[rows]

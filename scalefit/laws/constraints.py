@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field, replace
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +66,7 @@ class Affine:
             tied: a coordinate and the one it equals.
             held: names to report as lying on a bound, though they are fixed here.
         """
-        self._model = model
+        self.model = model
         index = {name: i for i, name in enumerate(model.names)}
         low, high = model.lower.copy(), model.upper.copy()
         for name, (least, most) in ranges.items():
@@ -93,11 +94,11 @@ class Affine:
 
     def predict(self, theta: FloatArray) -> FloatArray:
         """The loss m, shape (batch, runs)."""
-        return self._model.predict(self.inner(theta))
+        return self.model.predict(self.inner(theta))
 
     def expand(self, theta: FloatArray) -> Derivatives:
         """The loss m with its derivatives, by the chain rule of a linear map."""
-        law = self._model.expand(self.inner(theta))
+        law = self.model.expand(self.inner(theta))
         bends = []
         for bend in law.bends:
             for a in np.flatnonzero(self._matrix[bend.i]):
@@ -110,20 +111,20 @@ class Affine:
 
     def starts(self, weights: FloatArray) -> FloatArray:
         """The starts of the restricted model, moved to the nearest point that is allowed."""
-        moved = (self._model.starts(weights) - self._offset) @ np.linalg.pinv(self._matrix).T
+        moved = (self.model.starts(weights) - self._offset) @ np.linalg.pinv(self._matrix).T
         allowed: FloatArray = np.clip(moved, self.lower, self.upper)
         return allowed
 
-    def take(self, rows: npt.NDArray[np.intp]) -> "Affine":
+    def take(self, rows: npt.NDArray[np.intp]) -> Self:
         """The model on some of its runs, in the same coordinates."""
         part = copy(self)
-        part._model = self._model.take(rows)
+        part.model = self.model.take(rows)
         part.rows, part.log_loss = len(rows), self.log_loss[rows]
         return part
 
     def natural(self, theta: FloatArray) -> FloatArray:
         """The law's parameters, shape (batch, parameters)."""
-        return self._model.natural(self.inner(theta))
+        return self.model.natural(self.inner(theta))
 
 
 def within(natural: FloatArray, low: FloatArray, high: FloatArray) -> Flags:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from math import floor, log10
 
-from scalefit.fitting import Fit, Interval
+from scalefit.fitting import Fit, Interval, Scan
 from scalefit.planning import Band, Plan, Quantity
 from scalefit.quantities import format_count, format_flops
 
@@ -28,7 +28,7 @@ def fit_text(fit: Fit) -> str:
             _runs_used(fit),
             "",
             f"{'':<14}{'value':>10}    {100 * level:g}% interval",
-            *(_interval_row(name, entry) for name, entry in fit.intervals.items()),
+            *(_interval_row(name, entry, fit.constraints) for name, entry in fit.intervals.items()),
             "",
             *_evidence(fit),
         ]
@@ -45,11 +45,13 @@ def _runs_used(fit: Fit) -> str:
     return f"{fit.used} rows used of {total}" + (f"; {left_out}" if left_out else "")
 
 
-def _interval_row(name: str, entry: Interval) -> str:
+def _interval_row(name: str, entry: Interval, constraints: tuple[str, ...]) -> str:
+    start = f"{EXPONENT.get(name, name):<14}{_number(entry.value):>10}"
+    said = next((wish for wish in constraints if name in wish.split()), None)
+    if said and entry.low == entry.high:
+        return f"{start}    as given: {said}"
     limits = f"{_number(entry.low):>10} … {_number(entry.high)}"
-    if entry.identified:
-        return f"{EXPONENT.get(name, name):<14}{_number(entry.value):>10}{limits}"
-    return f"{EXPONENT.get(name, name):<14}{_number(entry.value):>10}{limits:<26}{GAP}"
+    return f"{start}{limits}" if entry.identified else f"{start}{limits:<26}{GAP}"
 
 
 def _evidence(fit: Fit) -> list[str]:
@@ -64,9 +66,22 @@ def _evidence(fit: Fit) -> list[str]:
     loss = f"loss {seen.loss[0]:.3f} to {seen.loss[1]:.3f}"
     return [
         f"Fit    {fit.status.replace('_', ' ')}{reached}; {value}; {agree}",
-        f"Draws  {done} of {drawn} bootstrap replicates over {fit.resampled}",
+        *_scan_line(proof.scan),
+        f"Sure   {fit.interval} intervals; {done} of {drawn} draws of {fit.resampled} converged",
         f"Seen   N {_span(seen.params)}, D {_span(seen.tokens)}, {compute}, {loss}",
     ]
+
+
+def _scan_line(scan: Scan | None) -> list[str]:
+    if scan is None:
+        return []
+    box = f"{scan.cells} cells of (alpha, beta) in [{scan.low:g}, {scan.high:g}]"
+    if scan.excluded:
+        near = f"none better, but for {scan.radius:.2g} (log) about the optimum; no proof"
+        return [f"Scan   {box}: {near}"]
+    if scan.lowest < 1:
+        return [f"Scan   {box}: one lies at {scan.lowest:.6g} times this optimum: do not trust it"]
+    return [f"Scan   {box}: too flat to exclude all but the optimum"]
 
 
 def plan_text(plan: Plan, *, origin: str) -> str:
