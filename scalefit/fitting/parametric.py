@@ -1,6 +1,6 @@
 """Approach 3 of Hoffmann et al. 2022: fit L(N, D) to every run at once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ from scalefit.fitting.certificate import certify as certified
 from scalefit.fitting.objective import Objective, adaptive_delta, huber, objective_named
 from scalefit.fitting.optimum import Limits, Optimum, find
 from scalefit.fitting.parameters import constraints
-from scalefit.fitting.result import Certificate, Domain, Fit, Score, Status
+from scalefit.fitting.result import Certificate, Domain, Fit, Interval, Score, Status
 from scalefit.fitting.solver import residuals
 from scalefit.fitting.uncertainty import Setting, uncertainty
 from scalefit.laws import Constraints, Convention, FloatArray, Form, Law, Model, form_named
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HOFFMANNS = 1e-3  # the threshold of Hoffmann et al. 2022, and where adapting begins
 ADAPTATIONS, SETTLED = 30, 1e-7
+ONE_LINE = 1e-5  # how near to one line in (log N, log D) is on it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ def fit(
     return Fit(
         law=_law(shape, optimum.natural, runs, sample),
         method="parametric",
-        status=_status(optimum, certificate),
+        status=_status(optimum, certificate, sure.intervals),
         objective=Score(name=aim.name, delta=aim.delta, value=optimum.value),
         intervals=sure.intervals,
         interval=interval,
@@ -196,7 +197,24 @@ def _check_sample(sample: Sample, form: Form, said: Constraints | None, source: 
             )
     if np.ptp(sample.loss) == 0:
         raise FitError(f"{source}: every loss is {sample.loss[0]:g}; a constant has no scaling law")
-    if abs(np.corrcoef(np.log(sample.params), np.log(sample.tokens))[0, 1]) > 1 - 1e-9:
+    least = said.range("E", (0.0, np.inf))[0] if said else 0.0
+    if least >= sample.loss.min():
+        raise FitError(
+            f"{source}: E of {least:g} or more is above the least loss, {sample.loss.min():.4g}, "
+            "and no law falls below its floor; lower it"
+        )
+    _check_spread(sample, source)
+
+
+def _check_spread(sample: Sample, source: str) -> None:
+    """N and D must vary in more than one direction."""
+    size, data = np.log(sample.params), np.log(sample.tokens)
+    if np.ptp(size + data) < ONE_LINE:
+        raise FitError(
+            f"{source}: every run has the same compute, N D = {np.exp((size + data)[0]):.3g}, so "
+            "the effects of size and data cannot be told apart; add runs of another budget"
+        )
+    if abs(np.corrcoef(size, data)[0, 1]) > 1 - ONE_LINE**2:
         raise FitError(
             f"{source}: D is the same power of N in every run, so the effects of size and data "
             "cannot be told apart; add runs off that line"
@@ -220,10 +238,16 @@ def _loss_unit(runs: Runs) -> str:
     return str(units.pop()) if len(units) == 1 else "unknown"
 
 
-def _status(optimum: Optimum, certificate: Certificate) -> Status:
+def _status(
+    optimum: Optimum, certificate: Certificate, intervals: Mapping[str, Interval]
+) -> Status:
     if not optimum.converged:
         return Status.NOT_CONVERGED
-    return Status.BOUND_HIT if certificate.bounds else Status.CONVERGED
+    if certificate.bounds:
+        return Status.BOUND_HIT
+    # The floor may be nothing; a law whose exponents may be anything plans nothing.
+    loose = not (intervals["alpha"].identified and intervals["beta"].identified)
+    return Status.NOT_IDENTIFIED if loose else Status.CONVERGED
 
 
 def _domain(sample: Sample) -> Domain:

@@ -122,6 +122,7 @@ class _Search:
             parabola=fit.hessian[:, :, 1],
             reach=self.sign * float(self.target.scaled(model.natural(theta[None]))[0]),
             slope=self.sign * self.target.slope(model, theta[None])[0],
+            bend=self.sign * self.target.bend(model, theta),
         )
 
     def lowest(self, model: Model) -> FloatArray:
@@ -130,7 +131,8 @@ class _Search:
 
     def merit(self, point: "_Point", price: float) -> float:
         """What the search increases: the target, less what the violation of the ceiling costs."""
-        return point.reach - price * max(point.cost - self.ceiling, 0.0)
+        violation = max(point.cost - self.ceiling, 0.0)
+        return point.reach - price * violation if violation <= self.threshold else -np.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +144,7 @@ class _Point:
     parabola: FloatArray  # the IRLS Hessian, never negative
     reach: float
     slope: FloatArray
+    bend: FloatArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +187,8 @@ def _limit(
             return None
         natural = model.natural(end.theta[None])[0]
         if admissible(natural[None], limits)[0]:
-            reached.append((end.reach, _stopped(model, end, natural, parameters, limits)))
+            stopped = _stopped(model, end, natural, parameters, limits)
+            reached.append((end.reach, stopped or not np.isfinite(end.slope).all()))
             if number == 0 and end.reach >= least:
                 break
     reach, stopped = max(reached, default=(0.0, True))
@@ -212,19 +216,20 @@ def _edge(model: Model, search: _Search, point: "_Point") -> "_Point | None":
     Sequential quadratic programming: F is replaced by its parabola and g by its slope, for which
     the limit is known in closed form; a step that gains nothing is damped (Levenberg).
     """
-    damping = DAMPING
+    damping, worth = DAMPING, 0.0
     if not point.slope.any():
         return point
     for _ in range(MAX_STEPS):
-        step = _step(model, search, point, damping)
+        step = _step(model, search, point, damping, worth)
         if damping > STUCK or _verified(search, point, step, SETTLED):
             break
         trial = search.at(model, np.clip(point.theta + step.move, model.lower, model.upper))
         if not np.isfinite(trial.slope).all():
-            return None
+            return trial  # beyond the laws for which the target means something
         before = search.merit(point, SAFETY * step.price)
         if search.merit(trial, SAFETY * step.price) > before - ROUNDING * abs(before):
             point, damping = trial, damping / 10 if damping > NEGLIGIBLE else 0.0
+            worth = 1 / step.price
         else:
             damping = damping * 8 + NEGLIGIBLE
     return point if _verified(search, point, step, 1.0) else None
@@ -235,11 +240,11 @@ def _verified(search: _Search, point: _Point, step: _Step, fraction: float) -> b
     return met and step.sine <= fraction * ALIGNED
 
 
-def _step(model: Model, search: _Search, point: _Point, damping: float) -> _Step:
+def _step(model: Model, search: _Search, point: _Point, damping: float, worth: float) -> _Step:
     """Coordinates that the step would push through the box stay where they are."""
     free = np.ones(len(point.theta), dtype=bool)
     while True:
-        step = _free_step(search, point, damping, free)
+        step = _free_step(search, point, damping, worth, free)
         out = (point.theta <= model.lower) & (step.move < 0)
         out |= (point.theta >= model.upper) & (step.move > 0)
         if not out.any() or (free == out).all():
@@ -247,9 +252,9 @@ def _step(model: Model, search: _Search, point: _Point, damping: float) -> _Step
         free &= ~out
 
 
-def _free_step(search: _Search, point: _Point, damping: float, free: Flags) -> _Step:
+def _free_step(search: _Search, point: _Point, damping: float, worth: float, free: Flags) -> _Step:
     """Maximise slope'd where cost + gradient'd + d'Md/2 <= ceiling, over the free coordinates."""
-    factor = _factor(point, damping, free)
+    factor = _factor(point, damping, worth, free)
     gradient, slope = point.gradient[free], point.slope[free]
     down, along = cho_solve(factor, np.stack([-gradient, slope], axis=1)).T
     steep, far, across = -gradient @ down, slope @ along, gradient @ along
@@ -264,14 +269,17 @@ def _free_step(search: _Search, point: _Point, damping: float, free: Flags) -> _
     )
 
 
-def _factor(point: _Point, damping: float, free: Flags) -> tuple[FloatArray, bool]:
-    """Cholesky factor of the damped Hessian, or of the parabola where that is not positive."""
+def _factor(point: _Point, damping: float, worth: float, free: Flags) -> tuple[FloatArray, bool]:
+    """Cholesky factor of the metric in which a step is short.
+
+    The Hessian of F less that of g, at what the target is worth in F, or where that is not
+    positive, of F alone or of its parabola.
+    """
     inside = np.ix_(free, free)
-    hessian, parabola = point.hessian[inside], point.parabola[inside]
-    for matrix, extra in ((hessian, damping), (parabola, damping)):
+    for matrix in (point.hessian - worth * point.bend, point.hessian, point.parabola):
         with suppress(np.linalg.LinAlgError):
-            return _damped(matrix, extra)
-    return _damped(parabola, damping + 1.0)
+            return _damped(matrix[inside], damping)
+    return _damped(point.parabola[inside], damping + 1.0)
 
 
 def _damped(matrix: FloatArray, damping: float) -> tuple[FloatArray, bool]:

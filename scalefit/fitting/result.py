@@ -20,6 +20,8 @@ class Status(StrEnum):
     CONVERGED = "converged"
     BOUND_HIT = "bound_hit"
     """The optimum lies on the edge of what a parameter may be; see ``Certificate.bounds``."""
+    NOT_IDENTIFIED = "not_identified"
+    """These runs leave an exponent open; see ``Interval.identified``."""
     NOT_CONVERGED = "not_converged"
 
 

@@ -14,6 +14,7 @@ STRAIGHT = ("E", "alpha", "beta")
 """Parameters whose errors are nearly symmetric as they are; of the others the logarithm's are."""
 PLANNED = ("params", "tokens", "loss")
 STEP = 1e-4  # of the differences, in coordinates of order 1: errors near 1e-11
+BENDING = 3e-4  # of second differences: errors near 1e-6, which only slow a search
 STENCIL = np.array([-2.0, -1.0, 1.0, 2.0])
 COEFFICIENTS = np.array([1.0, -8.0, 8.0, -1.0]) / 12
 
@@ -53,6 +54,13 @@ class Target:
         values = self.scaled(model.natural(points.reshape(-1, p))).reshape(batch, len(STENCIL), p)
         slope: FloatArray = np.einsum("k,bkp->bp", COEFFICIENTS / STEP, values)
         return slope
+
+    def bend(self, model: Model, theta: FloatArray) -> FloatArray:
+        """Second derivatives by the coordinates at theta (p,), shape (p, p)."""
+        shifts = BENDING * np.eye(len(theta))
+        above, below = self.slope(model, theta + shifts), self.slope(model, theta - shifts)
+        half = (above - below) / (4 * BENDING)
+        return half + half.T
 
 
 def target(form: Form, quantity: str | Quantity | Target) -> Target:

@@ -184,6 +184,7 @@ def spoil(**columns: object) -> pd.DataFrame:
         (spoil(tokens=1e9), "three different token counts D"),
         (spoil(loss=2.5), "every loss is 2.5"),
         (spoil().assign(tokens=lambda t: 20 * t["params"]), "same power of N"),
+        (spoil().assign(tokens=lambda t: 1e20 / t["params"]), "same compute"),
     ],
 )
 def test_runs_that_cannot_determine_the_law(
@@ -191,6 +192,28 @@ def test_runs_that_cannot_determine_the_law(
 ) -> None:
     with pytest.raises(FitError, match=message):
         fit(as_runs(table, tmp_path))
+
+
+def test_a_floor_above_the_runs_is_refused(tmp_path: Path) -> None:
+    from scalefit.fitting.parameters import parameters
+
+    runs = as_runs(spoil(), tmp_path)
+    form = known_law("chinchilla").form
+    for wish in ({"fix": [("E", 5.0)]}, {"bound": [("E", 4.0, 6.0)]}):
+        with pytest.raises(FitError, match="above the least loss"):
+            fit(runs, parameters=parameters(form, **wish))
+
+
+def test_exponents_that_may_be_anything_are_a_status(tmp_path: Path) -> None:
+    # D is 20 N but for 0.1 %: almost one line, along which only the sum of both terms is seen.
+    table = simulate(known_law("chinchilla"), sizes=40, per_size=1)
+    rng = np.random.default_rng(0)
+    table["tokens"] = 20 * table["params"] * np.exp(1e-3 * rng.standard_normal(40))
+    table["loss"] = known_law("chinchilla").loss(table["params"], table["tokens"])
+    table["loss"] *= np.exp(0.003 * rng.standard_normal(40))
+    found = fit(as_runs(table.drop(columns="flops"), tmp_path), bootstrap=200)
+    assert found.status is Status.NOT_IDENTIFIED
+    assert not found.intervals["a"].identified
 
 
 @pytest.mark.parametrize(
