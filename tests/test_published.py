@@ -129,9 +129,12 @@ def test_every_published_table_is_fitted_or_refused_in_a_sentence(
         if found is None:
             continue
         fitted[path.stem] = found
-        assert found.status in ("converged", "bound_hit")
-        assert found.certificate.gradient < 1e-4
-    assert set(fitted) >= {
+        if found.status == "converged":
+            assert found.certificate.gradient < 1e-4
+            assert found.certificate.curvature > 0
+    # Mixtures of experts of 2.15 to 2.16 billion parameters say nothing of the effect of size.
+    assert fitted.pop("steplaw_moe").status == "not_identified"
+    assert {name for name, found in fitted.items() if found.status == "converged"} >= {
         "chinchilla_epoch", "chinchilla_kyo_takano", "chinchilla_scalefit_isoflop", "datablations",
         "gadre_overtraining", "marin_isoflop", "misfitting_final", "misfitting_curves",
         "porian_refinedweb", "steplaw_dense",

@@ -241,13 +241,13 @@ def _loss_unit(runs: Runs) -> str:
 def _status(
     optimum: Optimum, certificate: Certificate, intervals: Mapping[str, Interval]
 ) -> Status:
+    # The floor may be nothing; a law whose exponents may be anything plans nothing, and a search
+    # along a valley without end need not end either.
+    if not (intervals["alpha"].identified and intervals["beta"].identified):
+        return Status.NOT_IDENTIFIED
     if not optimum.converged:
         return Status.NOT_CONVERGED
-    if certificate.bounds:
-        return Status.BOUND_HIT
-    # The floor may be nothing; a law whose exponents may be anything plans nothing.
-    loose = not (intervals["alpha"].identified and intervals["beta"].identified)
-    return Status.NOT_IDENTIFIED if loose else Status.CONVERGED
+    return Status.BOUND_HIT if certificate.bounds else Status.CONVERGED
 
 
 def _domain(sample: Sample) -> Domain:

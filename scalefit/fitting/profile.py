@@ -28,7 +28,7 @@ from scalefit.laws.constraints import LEEWAY
 
 MAX_STEPS = 300
 MET = 1e-6  # of the threshold: how closely a limit must meet the constraint
-ALIGNED = 1e-4  # sine of the angle left between the slopes of g and F; g is off by its square
+ALIGNED = 1e-3  # sine of the angle left between the slopes of g and F; g is off by half its square
 SETTLED = 1e-2  # of both: where the search stops
 FINE = 0.1  # what bends within this fraction of a median residual is rounded
 DAMPING, NEGLIGIBLE, STUCK = 1e-3, 1e-9, 1e9
