@@ -22,18 +22,24 @@ def solve_positive(
     size = len(vector)
     factor: list[list[npt.NDArray[np.float64]]] = [[] for _ in range(size)]
     positive = np.ones(vector.shape[1], dtype=bool)
-    solution = np.empty_like(vector)
+    solution, inverse = np.empty_like(vector), np.empty_like(vector)
     for i in range(size):
         for j in range(i):
-            dot = sum((factor[i][k] * factor[j][k] for k in range(j)), np.float64(0.0))
-            factor[i].append((matrix[i, j] - dot) / factor[j][j])
-        pivot = matrix[i, i] - sum((entry**2 for entry in factor[i]), np.float64(0.0))
+            entry = matrix[i, j].copy()
+            for k in range(j):
+                entry -= factor[i][k] * factor[j][k]
+            entry *= inverse[j]
+            factor[i].append(entry)
+        pivot, right = matrix[i, i].copy(), vector[i].copy()
+        for k, entry in enumerate(factor[i]):
+            pivot -= entry * entry
+            right -= entry * solution[k]
         good = pivot > PIVOT * matrix[i, i]
         positive &= good
-        factor[i].append(np.sqrt(np.where(good, pivot, 1.0)))
-        known = sum((factor[i][k] * solution[k] for k in range(i)), np.float64(0.0))
-        solution[i] = (vector[i] - known) / factor[i][i]
+        inverse[i] = 1 / np.sqrt(np.where(good, pivot, 1.0))
+        solution[i] = right * inverse[i]
     for i in reversed(range(size)):
-        known = sum((factor[k][i] * solution[k] for k in range(i + 1, size)), np.float64(0.0))
-        solution[i] = (solution[i] - known) / factor[i][i]
+        for k in range(i + 1, size):
+            solution[i] -= factor[k][i] * solution[k]
+        solution[i] *= inverse[i]
     return solution, positive

@@ -46,8 +46,11 @@ def replicate(
     size = int(units.max()) + 1
 
     def weights(batch: int) -> FloatArray:
-        drawn = rng.multinomial(size, np.full(size, 1 / size), size=batch)
-        return drawn.astype(np.float64)[:, units] * (1.0 if base is None else base)
+        drawn = rng.integers(size, size=(batch, size)) + size * np.arange(batch)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=batch * size).reshape(batch, size)
+        weigh = counts.astype(np.float64)
+        weigh = weigh if cluster is None else weigh[:, units]
+        return weigh if base is None else weigh * base
 
     return _refitted(models, objective, optimum, weights, count, limits)
 

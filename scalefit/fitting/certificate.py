@@ -6,7 +6,7 @@ from scalefit.fitting.objective import Objective
 from scalefit.fitting.optimum import Optimum
 from scalefit.fitting.result import Certificate
 from scalefit.fitting.scan import scan
-from scalefit.fitting.solver import expand, residuals, sharpest
+from scalefit.fitting.solver import EXACT, expand, residuals, sharpest
 from scalefit.laws import FloatArray
 
 AGREE = 1e-9  # relative difference of objectives that counts as the same optimum
@@ -32,7 +32,9 @@ def certify(
     eigenvalues, scale = _scaled(local.hessian[:, :, 0][np.ix_(free, free)])
     gradient = local.gradient[:, 0] if optimum.slope is None else optimum.slope
     slope = np.abs(gradient[free]) / scale
-    agree = optimum.values <= optimum.value * (1 + (AGREE_KINKED if objective.kinked else AGREE))
+    rounding = EXACT * sharp.stiffness * weights.sum()
+    slack = AGREE_KINKED if objective.kinked else AGREE
+    agree = optimum.values - rounding <= optimum.value * (1 + slack)
     others = optimum.values[~agree]
     return Certificate(
         starts=len(optimum.values),

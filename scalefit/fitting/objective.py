@@ -53,11 +53,11 @@ class Objective:
         """The same slopes far away, but a parabola within about ``width`` of r = 0."""
         return replace(self, stiffness=min(self.stiffness, max(self.over, self.under) / width))
 
-    def value(self, residual: FloatArray) -> FloatArray:
-        """Loss of each residual."""
+    def value(self, residual: FloatArray, slope: FloatArray | None = None) -> FloatArray:
+        """Loss of each residual, given its slope if that is known."""
         if self.kinked:
             return np.where(residual > 0, self.over * residual, -self.under * residual)
-        slope = self.slope(residual)
+        slope = self.slope(residual) if slope is None else slope
         return np.asarray(slope * (residual - 0.5 / self.stiffness * slope), dtype=np.float64)
 
     def slope(self, residual: FloatArray) -> FloatArray:

@@ -157,10 +157,12 @@ class _Step:
 
 
 def _threshold(local: Sandwich, slope: FloatArray, level: float) -> float:
+    variance = local.variance(slope)
+    if not np.isfinite(variance):
+        return np.inf
     free = np.diag(local.bread) > 0
     naive = slope[free] @ np.linalg.solve(local.bread[np.ix_(free, free)], slope[free])
-    excess = slope @ local.covariance @ slope / naive
-    return float(excess * local.quantile(level) ** 2 / 2)
+    return float(variance / naive * local.quantile(level) ** 2 / 2)
 
 
 def _smooth(objective: Objective, local: Sandwich) -> Objective:

@@ -48,10 +48,15 @@ class Sandwich:
         """How many standard errors a two-sided interval of this level spans on each side."""
         return float(t.ppf((1 + level) / 2, self.freedom))
 
+    def variance(self, slope: FloatArray) -> float:
+        """Of a quantity with this slope (p,) at theta; infinite where the runs leave it open."""
+        if not np.isfinite(self.covariance).all():
+            return np.inf
+        return float(slope @ self.covariance @ slope)
+
     def error(self, target: Target) -> float:
         """Standard error on the target's scale, by the delta method."""
-        slope = target.slope(self.model, self.theta[None])[0]
-        return float(np.sqrt(slope @ self.covariance @ slope))
+        return float(np.sqrt(self.variance(target.slope(self.model, self.theta[None])[0])))
 
     def interval(self, target: Target, level: float) -> tuple[float, float] | tuple[None, None]:
         """Limits at a level of confidence; None where the runs leave the target open."""

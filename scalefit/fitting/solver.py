@@ -86,15 +86,19 @@ def expand(
     """F and its derivatives; where not ``exact``, the Hessian of the IRLS parabola instead."""
     law = model.expand(theta)
     residual, valid = residuals(model, objective, law.value)
-    slope = weights * objective.slope(residual)
-    leading = law.slopes.shape[-1]
-    basis, straight = law.basis[:, :leading], slope  # (batch, functions, runs), (batch, runs)
-    if objective.log:
-        inverse = 1.0 / np.where(law.value > 0, law.value, 1.0)
-        basis, straight = basis * inverse[:, None], slope * inverse
-    pulls = np.einsum("rn,rkn->rk", straight, law.basis)
-    gradient = np.einsum("rpk,rk->rp", law.slopes, pulls[:, :leading])
+    each = objective.slope(residual)
+    total = np.einsum("rn,rn->r", weights, objective.value(residual, each))
+    slope = weights * each
     bend = _bend(objective, residual, weights, slope, exact)
+    if objective.log:  # derivatives of log m are those of m over m
+        inverse = 1.0 / _positive(law.value, valid)
+        slope *= inverse
+        bend *= inverse
+        bend *= inverse
+    pulls = np.einsum("rn,rkn->rk", slope, law.basis)
+    leading = law.slopes.shape[-1]
+    gradient = np.einsum("rpk,rk->rp", law.slopes, pulls[:, :leading])
+    basis = law.basis[:, :leading]
     products = np.matmul(basis * bend[:, None], basis.swapaxes(1, 2))
     hessian = law.slopes @ products @ law.slopes.swapaxes(1, 2)
     for part in law.bends:
@@ -102,7 +106,6 @@ def expand(
         hessian[:, part.i, part.j] += extra
         if part.i != part.j:
             hessian[:, part.j, part.i] += extra
-    total = np.einsum("rn,rn->r", weights, objective.value(residual))
     return Expansion(
         value=np.where(valid, total, np.inf),
         gradient=np.ascontiguousarray(gradient.T),
@@ -159,12 +162,18 @@ def residuals(
     model: Model, objective: Objective, predicted: FloatArray
 ) -> tuple[FloatArray, Flags]:
     """Residuals (batch, runs) of predictions, and whether all of a batch's are positive."""
-    positive = predicted > 0
+    valid = predicted.min(axis=-1) > 0
     if objective.log:
-        residual = np.log(np.where(positive, predicted, 1.0)) - model.log_loss
+        residual = np.log(_positive(predicted, valid))
+        residual -= model.log_loss
     else:
         residual = predicted - np.exp(model.log_loss)
-    return residual, np.asarray(positive.all(axis=-1))
+    return residual, valid
+
+
+def _positive(predicted: FloatArray, valid: Flags) -> FloatArray:
+    """The predictions, or 1 where a batch that is to be refused has one that has no logarithm."""
+    return predicted if valid.all() else np.where(predicted > 0, predicted, 1.0)
 
 
 def sharpest(objective: Objective, scale: float) -> Objective:
@@ -255,9 +264,9 @@ def descend(
         exact, newton = np.where(better, newton, exact), newton | (better & small)
     else:
         result[at] = theta
-    return Minimum(
-        theta=result, value=value(model, objective, result, weights), converged=converged
-    )
+    reached = value(model, objective, result, weights)
+    converged |= reached <= EXACT * objective.stiffness * weights.sum(axis=-1)
+    return Minimum(theta=result, value=reached, converged=converged)
 
 
 def _step(
