@@ -245,7 +245,7 @@ def diagnose_command(
     scalefit diagnose results.parquet
     scalefit diagnose chinchilla.csv --drop-highest 5 --parameter a --drop 3
     """
-    from scalefit.fitting.diagnose import diagnose
+    from scalefit.diagnosis.diagnose import diagnose
     from scalefit.report.diagnosis import diagnosis_text
 
     found = diagnose(_read(path, **reading), parameter=parameter, drop=drop, unit=by)
@@ -265,7 +265,7 @@ def backtest_command(path: str, cuts: int, level: float, as_json: bool, **readin
     scalefit backtest results.parquet
     scalefit backtest chinchilla.csv --cuts 3 --json
     """
-    from scalefit.fitting.backtest import backtest
+    from scalefit.diagnosis.backtest import backtest
     from scalefit.report.diagnosis import backtest_text
 
     done = backtest(_read(path, **reading), cuts=cuts, level=level)

@@ -10,7 +10,7 @@ from scalefit.fitting.kink import finish
 from scalefit.fitting.objective import Objective
 from scalefit.fitting.solver import Minimum, minimise, value
 from scalefit.laws import Flags, FloatArray, Model
-from scalefit.laws.constraints import within
+from scalefit.laws.affine import within
 
 Limits = tuple[FloatArray, FloatArray]
 POSITIVE: Limits = (np.array(0.0), np.array(np.inf))  # no term of a law is negative

@@ -24,7 +24,7 @@ from scalefit.fitting.sandwich import Sandwich, sandwich
 from scalefit.fitting.solver import expand, residuals, value
 from scalefit.fitting.targets import Quantity, Target, target
 from scalefit.laws import Flags, FloatArray, Form, Model
-from scalefit.laws.constraints import LEEWAY
+from scalefit.laws.affine import LEEWAY
 
 MAX_STEPS = 300
 MET = 1e-6  # of the threshold: how closely a limit must meet the constraint

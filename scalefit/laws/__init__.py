@@ -9,6 +9,7 @@ from importlib.resources import files
 from scalefit.errors import FitError, PlanError
 from scalefit.laws.base import (
     Allocation,
+    Constraints,
     Convention,
     Derivatives,
     Flags,
@@ -18,7 +19,6 @@ from scalefit.laws.base import (
     Model,
 )
 from scalefit.laws.chinchilla import Chinchilla
-from scalefit.laws.constraints import Constraints
 
 __all__ = [
     "FORMS",

@@ -2,13 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from scalefit.laws.constraints import Constraints
 
 FloatArray = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -113,6 +110,41 @@ class Model(Protocol):
     def take(self, rows: npt.NDArray[np.intp]) -> "Model": ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraints:
+    """What a user knows about a law's parameters, by name.
+
+    Attributes:
+        fixed: values that are not fitted.
+        bounds: (low, high) of those that are.
+        tied: a parameter and the one it equals.
+    """
+
+    fixed: Mapping[str, float] = field(default_factory=dict)
+    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    tied: Mapping[str, str] = field(default_factory=dict)
+
+    def touches(self, *names: str) -> bool:
+        """Whether anything is said about one of these."""
+        said = {*self.fixed, *self.bounds, *self.tied, *self.tied.values()}
+        return not said.isdisjoint(names)
+
+    def range(self, name: str, default: tuple[float, float]) -> tuple[float, float]:
+        """Where a parameter may lie."""
+        if name in self.fixed:
+            return self.fixed[name], self.fixed[name]
+        low, high = self.bounds.get(name, default)
+        return max(low, default[0]), min(high, default[1])
+
+    def sentences(self) -> tuple[str, ...]:
+        """As people write them."""
+        return (
+            *(f"{name} = {value:g}" for name, value in self.fixed.items()),
+            *(f"{low:g} <= {name} <= {high:g}" for name, (low, high) in self.bounds.items()),
+            *(f"{name} = {other}" for name, other in self.tied.items()),
+        )
+
+
 class Form(Protocol):
     """A functional form L(N, D), one file each in ``scalefit/laws``."""
 
@@ -133,9 +165,9 @@ class Form(Protocol):
         params: FloatArray,
         tokens: FloatArray,
         loss: FloatArray,
-        constraints: "Constraints | None" = None,
+        constraints: Constraints | None = None,
     ) -> tuple[Model, ...]: ...
-    def limits(self, constraints: "Constraints | None" = None) -> tuple[FloatArray, FloatArray]: ...
+    def limits(self, constraints: Constraints | None = None) -> tuple[FloatArray, FloatArray]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,9 +7,17 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from scalefit.laws.affine import Affine
 from scalefit.laws.amplitudes import amplitudes
-from scalefit.laws.base import Allocation, Bend, Derivatives, Flags, FloatArray, Model
-from scalefit.laws.constraints import Affine, Constraints
+from scalefit.laws.base import (
+    Allocation,
+    Bend,
+    Constraints,
+    Derivatives,
+    Flags,
+    FloatArray,
+    Model,
+)
 
 EXPONENTS = (1e-3, 5.0)
 """The box of alpha and beta: below it a power is a constant on any real table."""

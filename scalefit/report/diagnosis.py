@@ -1,10 +1,10 @@
 """Diagnoses and back-tests as text: what was found in plain words, then the tables behind it."""
 
-from scalefit.fitting.backtest import Backtest, Cut, Forecast
-from scalefit.fitting.diagnose import Diagnosis
-from scalefit.fitting.influence import Influence
-from scalefit.fitting.residuals import Group
-from scalefit.fitting.sensitivity import REACH, Variant
+from scalefit.diagnosis.backtest import Backtest, Cut, Forecast
+from scalefit.diagnosis.diagnose import Diagnosis
+from scalefit.diagnosis.influence import Influence
+from scalefit.diagnosis.residuals import Group
+from scalefit.diagnosis.sensitivity import REACH, Variant
 from scalefit.quantities import format_count, format_flops
 
 UNKNOWN = "–"

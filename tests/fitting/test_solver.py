@@ -9,7 +9,7 @@ from scalefit.fitting.objective import huber
 from scalefit.fitting.optimum import POSITIVE, find, refind
 from scalefit.fitting.solver import expand, minimise, value
 from scalefit.laws import Model
-from scalefit.laws.constraints import within
+from scalefit.laws.affine import within
 from scalefit.linalg import solve_positive
 from tests.conftest import SURFACES, known_law, simulate
 

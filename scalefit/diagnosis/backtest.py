@@ -6,10 +6,10 @@ from functools import partial
 
 import numpy as np
 
+from scalefit.diagnosis.influence import without
+from scalefit.diagnosis.residuals import residuals
 from scalefit.errors import FitError
-from scalefit.fitting.influence import without
 from scalefit.fitting.parametric import fit
-from scalefit.fitting.residuals import residuals
 from scalefit.fitting.result import Fit
 from scalefit.laws import Flags, FloatArray, published
 from scalefit.runs import Runs

@@ -7,14 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scalefit.diagnosis import influence as influences
+from scalefit.diagnosis.diagnose import Diagnosis, diagnose
+from scalefit.diagnosis.influence import Refits, influence, without
+from scalefit.diagnosis.residuals import clustering, groups, residuals, spread, unit_labels
+from scalefit.diagnosis.sensitivity import THRESHOLDS
 from scalefit.errors import FitError
 from scalefit.fitting import fit
-from scalefit.fitting import influence as influences
-from scalefit.fitting.diagnose import Diagnosis, diagnose
-from scalefit.fitting.influence import Refits, influence, without
 from scalefit.fitting.objective import OBJECTIVES
-from scalefit.fitting.residuals import clustering, groups, residuals, spread, unit_labels
-from scalefit.fitting.sensitivity import THRESHOLDS
 from scalefit.runs import Runs, read
 from scalefit.simulate import Noise, simulate, write
 from tests.conftest import known_law

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scalefit.diagnosis.backtest import Backtest, Points, backtest
 from scalefit.errors import FitError
-from scalefit.fitting.backtest import Backtest, Points, backtest
 from scalefit.runs import Runs, read
 from scalefit.simulate import Noise, grid, simulate, write
 from tests.conftest import known_law

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from scalefit.cleaning import Dropped
+from scalefit.diagnosis.residuals import unit_labels
 from scalefit.errors import FitError
 from scalefit.fitting.objective import OBJECTIVES
 from scalefit.fitting.optimum import Optimum, find, refind
 from scalefit.fitting.parametric import fit
-from scalefit.fitting.residuals import unit_labels
 from scalefit.fitting.result import Fit
 from scalefit.laws import Flags, FloatArray
 from scalefit.linalg import solve_positive

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scalefit.diagnosis.influence import without
 from scalefit.errors import FitError
-from scalefit.fitting.influence import without
 from scalefit.fitting.objective import OBJECTIVES
 from scalefit.fitting.parametric import fit
 from scalefit.fitting.result import Fit, Status

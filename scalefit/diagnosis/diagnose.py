@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from scalefit.fitting.influence import Influence, influence
-from scalefit.fitting.parametric import fit
-from scalefit.fitting.residuals import (
+from scalefit.diagnosis.influence import Influence, influence
+from scalefit.diagnosis.residuals import (
     MOST_DF,
     Clustering,
     Group,
@@ -17,8 +16,9 @@ from scalefit.fitting.residuals import (
     residuals,
     spread,
 )
+from scalefit.diagnosis.sensitivity import REACH, Variant, sensitivity
+from scalefit.fitting.parametric import fit
 from scalefit.fitting.result import Fit
-from scalefit.fitting.sensitivity import REACH, Variant, sensitivity
 from scalefit.quantities import format_count, format_flops
 from scalefit.runs import Runs
 

@@ -1,8 +1,8 @@
-"""What a user knows about a law's parameters: fixed values, ranges, parameters that are equal."""
+"""A model some of whose coordinates are fixed, bounded or tied to one another."""
 
 from collections.abc import Mapping
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
@@ -11,41 +11,6 @@ import numpy.typing as npt
 from scalefit.laws.base import Derivatives, Flags, FloatArray, Model
 
 LEEWAY = 1e-9  # of a limit, relative: rounding of a coordinate that lies on it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Constraints:
-    """On a law's own parameters, by name.
-
-    Attributes:
-        fixed: values that are not fitted.
-        bounds: (low, high) of those that are.
-        tied: a parameter and the one it equals.
-    """
-
-    fixed: Mapping[str, float] = field(default_factory=dict)
-    bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    tied: Mapping[str, str] = field(default_factory=dict)
-
-    def touches(self, *names: str) -> bool:
-        """Whether anything is said about one of these."""
-        said = {*self.fixed, *self.bounds, *self.tied, *self.tied.values()}
-        return not said.isdisjoint(names)
-
-    def range(self, name: str, default: tuple[float, float]) -> tuple[float, float]:
-        """Where a parameter may lie."""
-        if name in self.fixed:
-            return self.fixed[name], self.fixed[name]
-        low, high = self.bounds.get(name, default)
-        return max(low, default[0]), min(high, default[1])
-
-    def sentences(self) -> tuple[str, ...]:
-        """As people write them."""
-        return (
-            *(f"{name} = {value:g}" for name, value in self.fixed.items()),
-            *(f"{low:g} <= {name} <= {high:g}" for name, (low, high) in self.bounds.items()),
-            *(f"{name} = {other}" for name, other in self.tied.items()),
-        )
 
 
 class Affine:
