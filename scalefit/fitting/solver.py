@@ -141,8 +141,8 @@ def minimise(
         objective: the loss of a residual.
         start: shape (batch, p), one start per problem.
         weights: shape (batch, runs), or (1, runs) for the same weights everywhere.
-        near: the starts are optima of nearly the same runs, so exact steps are right at once, and
-            settling when the last of them promises 1e-9 leaves less than 1e-9.
+        near: every start is the same, the optimum of nearly the same runs. Exact steps are right
+            at once, and settling when the last of them promises 1e-9 leaves less than 1e-9.
     """
     weights = np.broadcast_to(weights, (len(start), model.rows))
     nothing = Minimum(theta=start[:0], value=np.empty(0), converged=np.empty(0, dtype=bool))
@@ -185,7 +185,8 @@ def _through_thresholds(
     model: Model, objective: Objective, start: FloatArray, weights: FloatArray, near: bool
 ) -> Minimum:
     theta = np.clip(start, model.lower, model.upper)
-    scale = float(np.median(np.abs(residuals(model, objective, model.predict(theta))[0])))
+    some = model.predict(theta[: 1 if near else None])
+    scale = float(np.median(np.abs(residuals(model, objective, some)[0])))
     sharp = sharpest(objective, scale)
     tolerance, most = (TIGHT, TIGHT_STEPS) if objective.kinked else (LOOSE, LOOSE_STEPS)
     before, width = theta, scale
@@ -231,7 +232,8 @@ def descend(
     at, weigh = np.arange(count), weights  # the problems still moving
     damping = np.full(count, DAMPING)
     exact = newton = np.full(count, near)  # what the state holds, what comes next
-    state = expand(model, objective, theta, weigh, exact)
+    # Near starts are all the same, and so is the law there: one pass serves every weighting.
+    state = expand(model, objective, theta[: 1 if near else None], weigh, exact)
     for _ in range(most):
         step, gain, descends = _step(model, state, theta, damping)
         trial = np.clip(theta + step, model.lower, model.upper)
