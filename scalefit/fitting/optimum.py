@@ -96,7 +96,7 @@ def refind(
 ) -> tuple[FloatArray, Flags]:
     """The optimum for each weighting (batch, runs) of the runs, from those of the full data.
 
-    The models after the first are tried only where the best point of the first is not admissible.
+    The models after the first are tried only where that of the first ended beyond the admissible.
 
     Returns:
         The law's parameters (batch, parameters), and whether each converged (batch,).
@@ -111,8 +111,8 @@ def refind(
         found = model.natural(end.theta)
         fine = admissible(found, limits) & end.converged & (end.value < cost[left])
         natural[left[fine]], cost[left[fine]] = found[fine], end.value[fine]
-        if k == 0:
-            left = left[~fine]
+        if k == 0:  # a search that did not end says nothing of the edges
+            left = left[end.converged & ~fine]
     return natural, np.isfinite(cost)
 
 

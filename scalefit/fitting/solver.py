@@ -232,8 +232,9 @@ def descend(
     at, weigh = np.arange(count), weights  # the problems still moving
     damping = np.full(count, DAMPING)
     exact = newton = np.full(count, near)  # what the state holds, what comes next
-    # Near starts are all the same, and so is the law there: one pass serves every weighting.
-    state = expand(model, objective, theta[: 1 if near else None], weigh, exact)
+    # Where all are at one point, as resamples are at first, one pass serves every weighting.
+    together = (theta == theta[:1]).all()
+    state = expand(model, objective, theta[: 1 if together else None], weigh, exact)
     for _ in range(most):
         step, gain, descends = _step(model, state, theta, damping)
         trial = np.clip(theta + step, model.lower, model.upper)
