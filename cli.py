@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from scalefit.runs import Runs
 
 DEFAULT_LAW = "besiroglu2024"
+SQUARES = "resampling is a little too sure of least squares; try --interval hc3"
 INTERVALS = ["bootstrap", "size", "wild", "hc3", "profile"]
 
 
@@ -193,6 +194,8 @@ def fit_command(
     target = save(fitted, output or beside(path))
     click.echo(fitted.to_json() if as_json else fit_text(fitted))
     _say([f"law     {target}"])
+    if options["objective"].startswith("mse") and options["interval"] in ("bootstrap", "size"):
+        _say([f"note: {SQUARES}"])
     if figures:
         from scalefit.figures import save_fit
 

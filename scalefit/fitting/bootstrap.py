@@ -52,7 +52,7 @@ def replicate(
         weigh = weigh if cluster is None else weigh[:, units]
         return weigh if base is None else weigh * base
 
-    return _refitted(models, objective, optimum, weights, count, limits)
+    return _refitted(models, objective, optimum, weights, count, limits, size)
 
 
 def replicate_wild(
@@ -104,7 +104,7 @@ def replicate_wild(
         kept = rng.integers(2, size=(batch, int(units.max()) + 1)).astype(np.float64)[:, units]
         return np.concatenate([kept * rows, (1 - kept) * rows], axis=1)
 
-    return _refitted(models, objective, optimum, weights, count, limits)
+    return _refitted(models, objective, optimum, weights, count, limits, int(units.max()) + 1)
 
 
 def intervals(
@@ -155,12 +155,13 @@ def _refitted(
     weights: Callable[[int], FloatArray],
     count: int,
     limits: Limits,
+    units: int,
 ) -> FloatArray:
     draws = [np.empty((0, len(optimum.natural)))]
     together = max(1, min(count, BLOCK // models[0].rows))
     for first in range(0, count, together):
         batch = weights(min(together, count - first))
-        natural, converged = refind(models, objective, optimum, batch, limits)
+        natural, converged = refind(models, objective, optimum, batch, limits, units=units)
         draws.append(natural[converged])
     return np.concatenate(draws)
 

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from scalefit.fitting.kink import finish
 from scalefit.fitting.objective import Objective
-from scalefit.fitting.solver import Minimum, minimise, value
+from scalefit.fitting.solver import Minimum, minimise, residuals, value
 from scalefit.laws import Flags, FloatArray, Model
 from scalefit.laws.affine import within
 
@@ -16,6 +16,8 @@ Limits = tuple[FloatArray, FloatArray]
 POSITIVE: Limits = (np.array(0.0), np.array(np.inf))  # no term of a law is negative
 
 MANY = 4000  # rows that a search needs; more only sharpen what it finds
+FEW = 100  # units drawn; with more, every resample tried ended where a full search does
+FOLLOWED = 4
 POLISHED = 8  # of the points scanned, for each model; on real tables the first 3 agree
 
 
@@ -93,10 +95,14 @@ def refind(
     optimum: Optimum,
     weights: FloatArray,
     limits: Limits = POSITIVE,
+    *,
+    units: int | None = None,
 ) -> tuple[FloatArray, Flags]:
     """The optimum for each weighting (batch, runs) of the runs, from those of the full data.
 
     The models after the first are tried only where that of the first ended beyond the admissible.
+    Where few ``units`` are drawn (all rows, if None), a resample may be so unlike the data that its
+    optimum lies in another basin: then the best points of the scan are followed too.
 
     Returns:
         The law's parameters (batch, parameters), and whether each converged (batch,).
@@ -106,14 +112,29 @@ def refind(
     for k, (model, best) in enumerate(zip(models, optimum.bests, strict=True)):
         if not len(left):
             break
-        start = np.tile(best, (len(left), 1))
-        end = minimise(model, objective, start, weights[left], near=k == 0)
-        found = model.natural(end.theta)
-        fine = admissible(found, limits) & end.converged & (end.value < cost[left])
-        natural[left[fine]], cost[left[fine]] = found[fine], end.value[fine]
+        tries = [np.tile(best, (len(left), 1))]
+        if k == 0 and (units or model.rows) < FEW:
+            tries += _scanned(model, objective, weights)
+        beyond = np.zeros(len(left), dtype=bool)
+        for number, start in enumerate(tries):
+            end = minimise(model, objective, start, weights[left], near=k + number == 0)
+            found = model.natural(end.theta)
+            fine = admissible(found, limits)
+            lower = end.converged & (end.value < cost[left])
+            beyond |= lower & ~fine
+            keep = lower & fine
+            natural[left[keep]], cost[left[keep]] = found[keep], end.value[keep]
         if k == 0:  # a search that did not end says nothing of the edges
-            left = left[end.converged & ~fine]
+            left = left[beyond]
     return natural, np.isfinite(cost)
+
+
+def _scanned(model: Model, objective: Objective, weights: FloatArray) -> list[FloatArray]:
+    """The scanned points that suit each weighting best, one batch of starts for each rank."""
+    points = np.clip(model.starts(np.ones(model.rows)), model.lower, model.upper)
+    residual = residuals(model, objective, model.predict(points))[0]
+    best = np.argsort(weights @ objective.value(residual).T, axis=1)
+    return [points[best[:, rank]] for rank in range(FOLLOWED)]
 
 
 def admissible(natural: FloatArray, limits: Limits = POSITIVE) -> Flags:

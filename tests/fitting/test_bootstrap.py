@@ -52,8 +52,8 @@ def solved(monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
     """What the bootstrap gave to the solver and got back, call by call."""
     calls = []
 
-    def recorded(models, objective, optimum, weights, limits):
-        natural, converged = refind(models, objective, optimum, weights, limits)
+    def recorded(models, objective, optimum, weights, limits, **options):
+        natural, converged = refind(models, objective, optimum, weights, limits, **options)
         calls.append((models, weights, natural))
         return natural, converged
 
