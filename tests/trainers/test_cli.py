@@ -57,7 +57,7 @@ def test_a_grid_a_fit_and_a_plan(folder: Path) -> None:
     assert "scalefit fit results.parquet" in trained.stderr
     fitted = run("fit", "results.parquet", "--bootstrap", "40", cwd=folder)
     assert "18 rows used of 36" in fitted.stdout
-    assert "over runs" in fitted.stdout
+    assert "draws of runs" in fitted.stdout
     planned = run("plan", "--flops", "1e12", cwd=folder)
     assert planned.stdout.startswith("1e12 FLOP by results.fit.json")
     assert "times the largest run" in planned.stderr
