@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pandas.api.types import is_numeric_dtype, is_scalar
 
 from scalefit.errors import DataError
+from scalefit.flops import six_nd
 from scalefit.importers import SYNONYMS
 from scalefit.where import select
 
@@ -60,7 +61,7 @@ def derive(frame: pd.DataFrame, found: Mapping[str, str], source: str) -> str | 
     with np.errstate(all="ignore"):  # zeros and overflow are refused by check, in plain words
         match missing[0]:
             case "flops":
-                frame["flops"] = 6.0 * frame["params"] * frame["tokens"]
+                frame["flops"] = six_nd(frame["params"], frame["tokens"])
             case "tokens":
                 frame["tokens"] = frame["flops"] / 6.0 / frame["params"]
             case _:

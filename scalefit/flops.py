@@ -16,6 +16,7 @@ Table look-up, norms, activations, softmax and the optimiser are not counted.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 BACKWARD_AND_FORWARD = 3
 """Forward passes that training costs: one, and as much for each of the two gradients."""
@@ -84,6 +85,6 @@ class TransformerShape:
         return BACKWARD_AND_FORWARD * sum(self.forward_flops_per_token().values())
 
 
-def six_nd(params: float, tokens: float) -> float:
-    """Training FLOPs by the rule C = 6 N D (Kaplan et al. 2020, section 2.1)."""
+def six_nd(params: Any, tokens: Any) -> Any:
+    """Training FLOPs by C = 6 N D, of numbers or arrays (Kaplan et al. 2020, section 2.1)."""
     return 6.0 * params * tokens

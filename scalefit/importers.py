@@ -245,9 +245,12 @@ def _parse_csv(text: str, name: str) -> pd.DataFrame:
         io.StringIO(text.lstrip("\r\n"), newline=""), delimiter=delimiter, strict=True
     )
     try:
-        head, *rows = [[cell.strip() for cell in row] for row in reader if any(row)]
+        lines = [[cell.strip() for cell in row] for row in reader if any(row)]
     except csv.Error as error:
         raise _not_a_table(name, f"line {reader.line_num}: {error}") from error
+    if not lines:
+        raise _not_a_table(name, "no line holds anything but delimiters")
+    head, *rows = lines
     for number, row in enumerate(rows, start=1):
         if len(row) != len(head):
             raise _not_a_table(

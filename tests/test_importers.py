@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scalefit.errors import DataError
@@ -54,6 +54,8 @@ def test_run_labels_of_a_text_table_stay_text() -> None:
 
 
 @given(st.binary(max_size=200))
+@example(b",")
+@example(b"\t\n;;")
 def test_any_bytes_are_a_table_or_refused_in_words(content: bytes) -> None:
     try:
         assert isinstance(parse(content, "blob"), pd.DataFrame)
