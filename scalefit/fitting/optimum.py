@@ -17,7 +17,7 @@ POSITIVE: Limits = (np.array(0.0), np.array(np.inf))  # no term of a law is nega
 
 MANY = 4000  # rows that a search needs; more only sharpen what it finds
 FEW = 100  # units drawn; with more, every resample tried ended where a full search does
-FOLLOWED = 4
+FOLLOWED = 8
 POLISHED = 8  # of the points scanned, for each model; on real tables the first 3 agree
 
 
