@@ -131,6 +131,3 @@ def objective_named(name: str, delta: float) -> Objective:
 def adaptive_delta(residual: FloatArray) -> float:
     """1.345 robust standard deviations of log residuals (Huber 1964), for ``huber``."""
     return float(ADAPTIVE * TO_SD * np.median(np.abs(residual - np.median(residual))))
-
-
-Huber = huber  # until its callers follow

@@ -200,6 +200,8 @@ def _through_thresholds(
             before = at
     enough = NEAR if near else DECREMENT
     end = descend(model, sharp, theta, weights, tolerance=enough, near=near)
+    if sharp is objective:
+        return end
     return replace(end, value=value(model, objective, end.theta, weights))
 
 

@@ -63,11 +63,11 @@ def uncertainty(
     if method not in METHODS:
         raise FitError(f"no interval is called {method!r}; there is {', '.join(METHODS)}")
     cluster = by_size(setting.runs[0]) if method == "size" else setting.cluster
-    draws = _draws(setting, method, cluster, count, seed)
+    local = _sandwich(setting) if method == "hc3" else None
+    draws = _draws(setting, method, cluster, local, count, seed)
     gone = setting.form.vanished(np.vstack([setting.optimum.natural, draws]), *setting.runs)
     found = intervals(setting.form, setting.optimum.natural, draws, level, gone)
-    if method == "hc3":
-        local = _sandwich(setting)
+    if local is not None:
         found = {
             name: _limited(entry, local.interval(target(setting.form, name), level))
             for name, entry in found.items()
@@ -81,11 +81,16 @@ def uncertainty(
 
 
 def _draws(
-    setting: Setting, method: str, cluster: Units | None, count: int, seed: int
+    setting: Setting,
+    method: str,
+    cluster: Units | None,
+    local: Sandwich | None,
+    count: int,
+    seed: int,
 ) -> FloatArray:
     common = setting.objective, setting.optimum, cluster
-    if method == "hc3":
-        return _normal(setting, _sandwich(setting), count, seed)
+    if local is not None:
+        return _normal(setting, local, count, seed)
     if method == "wild":
         return replicate_wild(
             setting.form, setting.build, setting.runs, *common,

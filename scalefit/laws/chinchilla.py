@@ -97,14 +97,14 @@ class Chinchilla:
             sums = Sums(*runs, floor=known, centred=centred)
             logs = {n: _logs(said.range(n, (0.0, np.inf))) for n in ("A", "B") if said.touches(n)}
             return (Affine(sums, {"E": floor, **logs, **exponents}, said.tied),)
+        if floor[0] == floor[1]:
+            sums = Sums(*runs, floor=floor[0])
+            return (Affine(sums, {"E": floor, **exponents}, said.tied),)
         edges = [
             Affine(Sums(*runs, floor=edge), {"E": (edge, edge), **exponents}, said.tied, held=held)
             for edge, held in ((floor[0], ("E",) if floor[0] else ()), (floor[1], ("E",)))
             if np.isfinite(edge)
         ]
-        if floor[0] == floor[1]:
-            sums = Sums(*runs, floor=floor[0])
-            return (Affine(sums, {"E": floor, **exponents}, said.tied),)
         free = WithFloor(*runs)
         return Affine(free, exponents, said.tied) if constraints else free, *edges
 
