@@ -100,7 +100,7 @@ def real(rows: int, table: Path) -> Cell:
     frame = read(table).without_highest(5).frame.sort_values("flops")
     frame = frame.iloc[:: len(frame) // rows]
     params, tokens, loss = (frame[c].to_numpy(float) for c in ("params", "tokens", "loss"))
-    residual = np.log(loss / FORM.loss(LAW, params, tokens))
+    residual = np.log(loss / FORM.predict(LAW, params, tokens))
     return Cell(
         name=f"real-{rows}",
         params=params,
@@ -130,7 +130,7 @@ def methods(
     cell: Cell, objective: Objective, rng: np.random.Generator, replicates: int
 ) -> Mapping[str, Callable[[], list[Limits]]]:
     """One table of the cell, and each method's intervals on it."""
-    loss = FORM.loss(LAW, cell.params, cell.tokens) * np.exp(cell.noise(rng))
+    loss = FORM.predict(LAW, cell.params, cell.tokens) * np.exp(cell.noise(rng))
     runs = cell.params, cell.tokens, loss
     models = FORM.models(*runs)
     best = find(models, objective, np.ones(len(loss)))

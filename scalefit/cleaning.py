@@ -3,7 +3,7 @@
 Nothing is changed or left out in silence: each step returns what it did as a note or a count.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,9 @@ from scalefit.flops import six_nd
 from scalefit.importers import SYNONYMS
 from scalefit.where import select
 
-QUANTITIES = ("params", "tokens", "flops", "loss")
+COMPUTE = ("params", "tokens", "flops")
+"""Of these, any one follows from the other two by C = 6ND."""
+QUANTITIES = (*COMPUTE, "loss")
 _DERIVED = {
     "params": "params = flops / (6 * tokens)",
     "tokens": "tokens = flops / (6 * params)",
@@ -45,18 +47,21 @@ def numbers(column: pd.Series) -> pd.Series:
     return pd.Series(values, index=column.index)
 
 
-def derive(frame: pd.DataFrame, found: Mapping[str, str], source: str) -> str | None:
+def derive(
+    frame: pd.DataFrame, found: Mapping[str, str], needed: Sequence[str], source: str
+) -> str | None:
     """Add the one of params, tokens and flops that is missing by C = 6ND; say so, if it was.
 
     The 6 counts the multiplications and additions of the forward and backward pass (Kaplan et al.
-    2020, section 2.1). Raises DataError if two of them are missing, or the loss.
+    2020, section 2.1). Raises DataError if a quantity that is ``needed`` is missing then.
     """
-    known = {q for q in ("params", "tokens", "flops") if q in found and frame[q].notna().any()}
-    missing = [q for q in ("params", "tokens", "flops") if q not in known]
-    if "loss" not in found or len(missing) > 1:
-        lacking = missing * (len(missing) > 1) + ["loss"] * ("loss" not in found)
+    known = {q for q in COMPUTE if q in found and frame[q].notna().any()}
+    missing = [q for q in COMPUTE if q not in known]
+    lacking = [q for q in missing if q in needed and len(missing) > 1]
+    lacking += [q for q in needed if q not in (*COMPUTE, *found)]
+    if lacking:
         raise _lacking(lacking, frame, source)
-    if not missing:
+    if len(missing) != 1:
         return None
     with np.errstate(all="ignore"):  # zeros and overflow are refused by check, in plain words
         match missing[0]:
@@ -87,17 +92,21 @@ def choose(
     return frame, dropped
 
 
-def distinct(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
-    """The rows with a measured loss, each once, in the best averaging that its run has."""
+def distinct(frame: pd.DataFrame, needed: Sequence[str]) -> tuple[pd.DataFrame, list[Dropped]]:
+    """The rows with a measured response, each once, in the best averaging that its run has.
+
+    The response is the last of the quantities ``needed``.
+    """
     dropped: list[Dropped] = []
-    frame = _keep(frame, frame["loss"].notna().to_numpy(), "loss not measured", dropped)
+    response = needed[-1]
+    frame = _keep(frame, frame[response].notna().to_numpy(), f"{response} not measured", dropped)
     runs = run_labels(frame)
     if runs is not None and "averaging" in frame:
         rank = frame["averaging"].map(_averaging_rank).astype(int)
         best = rank.groupby(runs).transform("min")
         reason = "less annealed than other rows of their run"
         frame = _keep(frame, (rank == best).to_numpy(), reason, dropped)
-    key = ["params", "tokens", "loss", *(["run_id"] if "run_id" in frame else [])]
+    key = [*needed, *(["run_id"] if "run_id" in frame else [])]
     frame = _keep(frame, ~frame.duplicated(key).to_numpy(), "exact duplicate", dropped)
     return frame, dropped
 
@@ -115,10 +124,12 @@ def check_text(frame: pd.DataFrame, raw: Mapping[str, pd.Series], source: str) -
             )
 
 
-def check_values(frame: pd.DataFrame, found: Mapping[str, str], source: str) -> None:
-    """Raise DataError unless every quantity is positive and finite in every row."""
+def check_values(
+    frame: pd.DataFrame, found: Mapping[str, str], needed: Sequence[str], source: str
+) -> None:
+    """Raise DataError unless every quantity needed is positive and finite in every row."""
     # columns that were read come first: what is derived from a bad one is not the one to blame
-    for quantity in sorted(QUANTITIES, key=lambda q: q not in found):
+    for quantity in sorted(needed, key=lambda q: q not in found):
         x = frame[quantity]
         for fault, rows in (
             ("missing", x.isna()),
@@ -150,9 +161,11 @@ def run_labels(frame: pd.DataFrame) -> NDArray[np.object_] | None:
 
 def discrepancy(frame: pd.DataFrame) -> str | None:
     """What people should know if the table's own flops is not 6 * params * tokens."""
+    if not set(COMPUTE) <= set(frame):
+        return None
     ratio = (frame["flops"] / 6.0 / frame["params"] / frame["tokens"]).to_numpy()
     off = float(np.median(np.abs(ratio - 1.0)))
-    if off <= 0.01:
+    if not off > 0.01:
         return None
     return (
         f"flops differs from 6 * params * tokens by {off:.0%} in the median "
@@ -161,15 +174,18 @@ def discrepancy(frame: pd.DataFrame) -> str | None:
 
 
 def _lacking(missing: list[str], frame: pd.DataFrame, source: str) -> DataError:
-    wanted = " and ".join(
-        f'"{quantity}" (tried {", ".join(SYNONYMS[quantity][:4])}, ...)' for quantity in missing
-    )
+    wanted = " and ".join(f'"{quantity}" (tried {_tried(quantity)})' for quantity in missing)
     names = [str(name) for name in frame.columns if name not in missing]
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     return DataError(
         f"{source} has no column with values for {wanted}; it has {listed}; "
         f"map yours with --column {missing[0]}=NAME"
     )
+
+
+def _tried(quantity: str) -> str:
+    names = SYNONYMS.get(quantity, (quantity,))
+    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
 def _keep(

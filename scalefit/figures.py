@@ -29,7 +29,7 @@ def fit_figure(fit: Fit, runs: Runs) -> Figure:
     ):
         figure = Figure(figsize=(15, 4.6), layout="constrained")
         curves, surface, residuals = figure.subplots(1, 3)
-        sizes = LogNorm(*_wider(fit.domain.params))
+        sizes = LogNorm(*_wider(fit.domain["params"]))
         draw_curves(curves, fit, runs, sizes)
         draw_surface(surface, fit, runs)
         draw_residuals(residuals, fit, runs, sizes)
@@ -54,7 +54,7 @@ def draw_curves(axes: Axes, fit: Fit, runs: Runs, sizes: LogNorm) -> None:
     """Measured loss against tokens, one colour per size, with the law through them."""
     params, tokens, loss = _columns(runs)
     axes.scatter(tokens, loss, c=params, cmap=SIZES, norm=sizes, s=16, linewidths=0, alpha=0.85)
-    grid = np.geomspace(*_wider(fit.domain.tokens), 100)
+    grid = np.geomspace(*_wider(fit.domain["tokens"]), 100)
     shown = np.unique(params)
     shown = shown[np.unique(np.linspace(0, len(shown) - 1, LINES).round().astype(int))]
     for size in shown:
@@ -70,8 +70,8 @@ def draw_curves(axes: Axes, fit: Fit, runs: Runs, sizes: LogNorm) -> None:
 def draw_surface(axes: Axes, fit: Fit, runs: Runs) -> None:
     """Contours of loss over N and D, the runs, and the compute-optimal frontier."""
     params, tokens, _ = _columns(runs)
-    n = np.geomspace(*_wider(fit.domain.params, 2.0), 120)
-    d = np.geomspace(*_wider(fit.domain.tokens, 2.0), 120)
+    n = np.geomspace(*_wider(fit.domain["params"], 2.0), 120)
+    d = np.geomspace(*_wider(fit.domain["tokens"], 2.0), 120)
     contours = axes.contour(
         n, d, fit.law.loss(n, d[:, None]), levels=14, cmap="mako", linewidths=0.8
     )
@@ -116,5 +116,6 @@ def _loss_label(law: Law) -> str:
 
 def _title(fit: Fit) -> str:
     values = "   ".join(f"{name} {value:.4g}" for name, value in fit.law.params.items())
-    span = f"N {format_count(fit.domain.params[0])} to {format_count(fit.domain.params[1])}"
+    least, most = fit.domain["params"]
+    span = f"N {format_count(least)} to {format_count(most)}"
     return f"{Path(fit.law.name).name}: {fit.used} rows, {span}     {values}"

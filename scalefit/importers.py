@@ -41,6 +41,13 @@ SYNONYMS: Mapping[str, tuple[str, ...]] = {
         *("final_val_loss", "final_eval_loss", "loss_val", "loss_eval"),
     ),
     "run_id": ("run_id", "run", "run_name"),
+    # What only some laws are about; recognised where a law asks for it.
+    "unique_tokens": ("unique_tokens", "u_d", "unique_data", "dataset_tokens"),
+    "steps": ("steps", "step", "n_steps", "iterations", "training_steps"),
+    "experts": ("experts", "num_experts", "n_experts"),
+    "lr": ("lr", "learning_rate", "peak_lr", "max_lr"),
+    "batch_tokens": ("batch_tokens", "batch_size_tokens", "tokens_per_batch"),
+    "error": ("error", "err", "error_rate", "top1_error", "downstream_error"),
 }
 NON_EMBEDDING = (
     *("params_non_embedding", "non_embedding_params", "n_params_non_embedding"),
@@ -97,12 +104,17 @@ def part_files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("*.parquet") if not path.name.startswith("."))
 
 
-def recognise(names: Sequence[str], columns: Mapping[str, str], source: str) -> dict[str, str]:
+def recognise(
+    names: Sequence[str],
+    columns: Mapping[str, str],
+    source: str,
+    wanted: Sequence[str] = ("params", "tokens", "flops", "loss", "run_id"),
+) -> dict[str, str]:
     """Which column holds which quantity: {"params": "Model Size", ...} for those that are there.
 
-    The names that the caller gives (`columns`) settle a quantity; else an exact house name does;
-    else the one synonym present. Raises DataError for an unknown key or column, and for two
-    synonyms of one quantity.
+    Only the quantities `wanted` are looked for, and those that the caller names. The names that the
+    caller gives (`columns`) settle a quantity; else an exact house name does; else the one synonym
+    present. Raises DataError for an unknown key or column, and for two synonyms of one quantity.
     """
     for quantity, given in columns.items():
         if quantity not in SYNONYMS:
@@ -114,7 +126,9 @@ def recognise(names: Sequence[str], columns: Mapping[str, str], source: str) -> 
             raise DataError(f'{source} has no column "{given}"; {nearest(given, names)}')
     found: dict[str, str] = {}
     for quantity in SYNONYMS:
-        name = columns.get(quantity) or _find(quantity, names, source)
+        name = columns.get(quantity)
+        if name is None and quantity in wanted:
+            name = _find(quantity, names, source)
         if name is not None:
             found[quantity] = name
     return found

@@ -64,8 +64,9 @@ _TEMPORARY = re.compile(r"\.(?P<run_id>\w+)@(?P<host>.*)@(?P<pid>[0-9]+)\.tmp")
 class Runs:
     """Rows that may be fitted, and what was done to have them.
 
-    `frame` has float64 columns params, tokens, flops (FLOP) and loss (in the table's unit), all
-    positive and finite, and every other column as it was. `params_kind` says which parameters are
+    `frame` has float64 columns of the `quantities` that were asked for, by default params, tokens,
+    flops (FLOP) and loss (in the table's unit), all positive and finite, and every other column as
+    it was. `params_kind` says which parameters are
     counted: "total" (Hoffmann et al. 2022), "non_embedding" (Kaplan et al. 2020) or "unknown".
     """
 
@@ -74,6 +75,7 @@ class Runs:
     params_kind: str
     notes: tuple[str, ...] = ()
     dropped: tuple[Dropped, ...] = ()
+    quantities: tuple[str, ...] = cleaning.QUANTITIES
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -93,8 +95,9 @@ class Runs:
             )
         if count == 0:
             return self
-        highest = self.frame["loss"].nlargest(count).index
-        return self.only(~self.frame.index.isin(highest), "highest loss")
+        response = self.quantities[-1]
+        highest = self.frame[response].nlargest(count).index
+        return self.only(~self.frame.index.isin(highest), f"highest {response}")
 
     def only(self, rows: NDArray[np.bool_], reason: str) -> "Runs":
         """These runs but for the rows that are False, which are counted as left out."""
@@ -105,39 +108,46 @@ class Runs:
 
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that name the fitted numbers, whatever order they are in."""
-        fitted = self.frame[["params", "tokens", "loss"]].to_numpy("<f8")
+        named = [name for name in self.quantities if name != "flops" or "tokens" not in self.frame]
+        fitted = self.frame[named].to_numpy("<f8")
         return hashlib.sha256(fitted[np.lexsort(fitted.T)].tobytes()).hexdigest()[:12]
 
 
 def read(
-    source: str | Path, *, columns: Mapping[str, str] | None = None, where: str | None = None
+    source: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    where: str | None = None,
+    needed: Sequence[str] = cleaning.QUANTITIES,
 ) -> Runs:
     """The runs of a file, a folder of parts, a glob, or "-" (standard input).
 
     Parquet, CSV, JSON and JSON lines are told by content, and common names of other people's
     columns are recognised; `columns` ({"loss": "NAME"}) settles what is not. One of params, tokens
     and flops may be missing: it follows from C = 6ND. `where` selects rows (scalefit.where).
+    `needed` are the quantities that a law is about, the response last (`form.quantities`).
     Raises DataError for what cannot be read or may not be fitted.
     """
     name = "standard input" if str(source) == "-" else str(source)
     frame = load(source)
-    found = recognise(list(frame.columns), columns or {}, name)
-    raw = {
-        quantity: frame[found[quantity]] for quantity in cleaning.QUANTITIES if quantity in found
-    }
+    found = recognise(
+        list(frame.columns), columns or {}, name, (*cleaning.COMPUTE, *needed, "run_id")
+    )
+    wanted = dict.fromkeys((*cleaning.COMPUTE, *needed))
+    raw = {quantity: frame[found[quantity]] for quantity in wanted if quantity in found}
     frame = frame.assign(**{quantity: cleaning.numbers(column) for quantity, column in raw.items()})
     notes = [f'{q} is read from "{column.name}"' for q, column in raw.items() if column.name != q]
-    notes += _told(cleaning.derive(frame, found, name))
+    notes += _told(cleaning.derive(frame, found, needed, name))
     if "run_id" in found:
         frame["run_id"] = frame[found["run_id"]]
     kept, outside = cleaning.choose(frame, where, name)
-    cleaning.check_text(kept, raw, name)
-    kept, unfit = cleaning.distinct(kept)
+    cleaning.check_text(kept, {key: raw[key] for key in raw if key in needed}, name)
+    kept, unfit = cleaning.distinct(kept, needed)
     dropped = (*outside, *unfit)
     if kept.empty:
         reasons = ", ".join(f"{drop.rows} {drop.reason}" for drop in dropped)
         raise DataError(f"{name} has no row left to fit: {reasons}")
-    cleaning.check_values(kept, found, name)
+    cleaning.check_values(kept, found, needed, name)
     notes += _told(cleaning.discrepancy(kept))
     return Runs(
         frame=kept.reset_index(drop=True),
@@ -145,6 +155,7 @@ def read(
         params_kind=_params_kind(found.get("params")),
         notes=tuple(notes),
         dropped=dropped,
+        quantities=tuple(needed),
     )
 
 

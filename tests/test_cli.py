@@ -81,7 +81,7 @@ def test_the_json_of_fit_keeps_its_contract(table: Path, tmp_path: Path) -> None
     done = run("fit", "runs.parquet", "--json", "--no-figures", "--bootstrap", "60", cwd=tmp_path)
     document = json.loads(done.stdout, parse_constant=pytest.fail)
     assert set(document) >= FIT_KEYS
-    assert document["schema"] == 1
+    assert document["schema"] == 2
     assert (document["form"], document["method"], document["status"]) == (
         "chinchilla",
         "parametric",

@@ -106,7 +106,7 @@ def epoch_columns() -> tuple[np.ndarray, ...]:
 
 def summed(theta: np.ndarray) -> float:
     n, d, loss = epoch_columns()
-    return float(huber(1e-3).value(np.log(FORM.loss(theta, n, d)) - np.log(loss)).sum())
+    return float(huber(1e-3).value(np.log(FORM.predict(theta, n, d)) - np.log(loss)).sum())
 
 
 @pytest.mark.parametrize(

@@ -165,7 +165,7 @@ def predict(
     rows, parameters = len(noise), fitted.draws.shape[1]
     noise = (noise - noise.mean()) * np.sqrt(rows / (rows - parameters)) + noise.mean()
     theta = fitted.draws[:, None, :]
-    curves = np.log(fitted.law.form.loss(theta, points.params, points.tokens))
+    curves = np.log(fitted.law.form.predict(theta, points.params, points.tokens))
     tail = (1 - level) / 2
     low, high = np.exp(
         np.quantile(curves + rng.choice(noise, size=curves.shape), [tail, 1 - tail], axis=0)

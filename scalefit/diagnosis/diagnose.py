@@ -212,7 +212,7 @@ def _on_sensitivity(fitted: Fit, variants: tuple[Variant, ...]) -> Iterator[str]
         if (found := [variant.estimates[name] for variant in variants])
     ]
     optima = [variant.optimum for variant in variants if 0 < variant.optimum < np.inf]
-    flops = format_flops(REACH * fitted.domain.flops[1])
+    flops = format_flops(REACH * fitted.domain["flops"][1])
     at = f", N* at {flops} FLOP from {format_count(min(optima))} to {format_count(max(optima))}"
     yield (
         f"Over {len(variants)} choices of objective and of rows left out, "

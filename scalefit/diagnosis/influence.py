@@ -14,9 +14,10 @@ import numpy.typing as npt
 from scalefit.cleaning import Dropped
 from scalefit.diagnosis.residuals import unit_labels
 from scalefit.errors import FitError
+from scalefit.fitting.bootstrap import measure, measured
 from scalefit.fitting.objective import OBJECTIVES
 from scalefit.fitting.optimum import Optimum, find, refind
-from scalefit.fitting.parametric import fit
+from scalefit.fitting.parametric import columns, fit
 from scalefit.fitting.result import Fit
 from scalefit.laws import Flags, FloatArray
 from scalefit.linalg import solve_positive
@@ -146,20 +147,16 @@ class Refits:
     """The fit of a table under any weights of its rows."""
 
     def __init__(self, runs: Runs, fitted: Fit) -> None:
-        params, tokens, loss = (
-            runs.frame[name].to_numpy(dtype=np.float64) for name in ("params", "tokens", "loss")
-        )
         self.form = fitted.law.form
-        self.models = self.form.models(params, tokens, loss)
+        self.models = self.form.models(*columns(self.form, runs))
         delta = fitted.objective.delta or np.nan  # objectives without a threshold ignore it
         self.objective = OBJECTIVES[fitted.objective.name](delta)
-        self.names = (*self.form.parameters, "a", "b")
+        self.names = measured(self.form)
         self.rows = len(runs)
 
     def measure(self, natural: FloatArray) -> FloatArray:
-        """Parameters (batch, parameters) with the exponents a and b, shape (batch, names)."""
-        with np.errstate(invalid="ignore"):
-            return np.concatenate([natural, self.form.exponents(natural)], axis=-1)
+        """The numbers called ``names`` for constants (batch, parameters); (batch, names)."""
+        return measure(self.form, natural)
 
     def find(self, weights: FloatArray) -> Optimum:
         """The global optimum for weights (rows,)."""
@@ -282,5 +279,4 @@ def _supported(
 
 
 def _stderr(fitted: Fit, which: int) -> float:
-    draws = np.concatenate([fitted.draws, fitted.law.form.exponents(fitted.draws)], axis=-1)
-    return float(draws[:, which].std(ddof=1))
+    return float(measure(fitted.law.form, fitted.draws)[:, which].std(ddof=1))

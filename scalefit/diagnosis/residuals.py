@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
+from scalefit.fitting.parametric import columns
 from scalefit.laws import Flags, FloatArray, Law
 from scalefit.runs import Runs
 
@@ -87,10 +88,9 @@ class Clustering:
 
 def residuals(law: Law, runs: Runs) -> FloatArray:
     """log(measured) - log(law) of each row, shape (rows,)."""
-    frame = runs.frame
-    params, tokens = (frame[name].to_numpy(dtype=np.float64) for name in ("params", "tokens"))
-    measured: FloatArray = np.log(frame["loss"].to_numpy(dtype=np.float64))
-    return measured - np.log(law.loss(params, tokens))
+    *inputs, measured = columns(law.form, runs)
+    excess: FloatArray = np.log(measured) - np.log(law.predict(*inputs))
+    return excess
 
 
 def spread(residual: FloatArray) -> Spread:

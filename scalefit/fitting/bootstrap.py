@@ -14,8 +14,8 @@ BLOCK = 2**23  # weights (replicates, rows) in memory at once
 GROUPS = 500  # units left out in turn, at most
 Units = npt.NDArray[np.intp]
 """Each row's unit of resampling by number, from 0 and without gaps."""
-Build = Callable[[FloatArray, FloatArray, FloatArray], Sequence[Model]]
-"""The models of a form on runs of given params, tokens and loss, such as ``form.models``."""
+Build = Callable[..., Sequence[Model]]
+"""The models of a form on columns of runs, its variables and then the response: ``form.models``."""
 
 
 def by_size(params: FloatArray) -> Units:
@@ -58,7 +58,7 @@ def replicate(
 def replicate_wild(
     form: Form,
     build: Build,
-    runs: tuple[FloatArray, FloatArray, FloatArray],
+    runs: tuple[FloatArray, ...],
     objective: Objective,
     optimum: Optimum,
     cluster: Units | None,
@@ -78,8 +78,8 @@ def replicate_wild(
 
     Args:
         form: the law's form.
-        build: makes the models that were fitted from params, tokens and loss.
-        runs: params, tokens and loss, each of shape (rows,).
+        build: makes the models that were fitted from the columns.
+        runs: the form's variables and the response, each of shape (rows, ...).
         objective: as for ``replicate``, like all that follow.
         optimum: the fit whose residuals they are.
         cluster: whose rows share a sign.
@@ -88,16 +88,16 @@ def replicate_wild(
         base: the rows' own weights.
         limits: of an admissible law's parameters.
     """
-    params, tokens, loss = runs
+    *inputs, loss = runs
     rows = np.ones(len(loss)) if base is None else base
     units = _units(len(loss), cluster)
     without = _left_out(build(*runs), objective, optimum, units, rows, limits)
-    ratio = loss / form.loss(without, params, tokens)
+    ratio = loss / form.predict(without, *inputs)
     fitted = optimum.model.predict(optimum.theta[None])[0]
     # Each row stands there twice, with its residual and with the mirrored one; a replicate is a
     # choice between the two, so all of them share one table and differ in weights alone.
     both = np.concatenate([fitted * ratio, fitted / ratio])
-    models = build(np.tile(params, 2), np.tile(tokens, 2), both)
+    models = build(*(np.concatenate([column, column]) for column in inputs), both)
     rng = np.random.default_rng(seed)
 
     def weights(batch: int) -> FloatArray:
@@ -110,7 +110,7 @@ def replicate_wild(
 def intervals(
     form: Form, theta: FloatArray, draws: FloatArray, level: float, gone: Flags
 ) -> dict[str, Interval]:
-    """Percentile intervals of the parameters and of the planned exponents a and b.
+    """Percentile intervals of the parameters and, of a form that plans, of its exponents a and b.
 
     Args:
         form: whose parameters they are.
@@ -121,12 +121,11 @@ def intervals(
             (1 + draws, parameters). One that may be gone at this level is not identified: "E is
             2.1" would be a lone number that means little.
     """
-    names = (*form.parameters, "a", "b")
-    values = np.concatenate([theta, form.exponents(theta)])
-    spread = np.concatenate([draws, form.exponents(draws)], axis=-1)
+    names = measured(form)
+    values, spread = measure(form, theta), measure(form, draws)
     held = ~gone[0] & (gone[1:].sum(axis=0) <= (1 - level) / 2 * len(draws))
     identified = dict(zip(form.parameters, held.tolist(), strict=True))
-    both = identified["alpha"] and identified["beta"]
+    both = all(identified[constant.name] for constant in form.constants if constant.essential)
     return {
         name: Interval(
             value=float(value),
@@ -137,6 +136,19 @@ def intervals(
         )
         for name, value, (low, high) in zip(names, values, _limits(spread, level), strict=True)
     }
+
+
+def measured(form: Form) -> tuple[str, ...]:
+    """The numbers that a fit of a form reports: its constants, and a and b where it plans."""
+    return (*form.parameters, *("ab" if form.plans and "a" not in form.parameters else ""))
+
+
+def measure(form: Form, natural: FloatArray) -> FloatArray:
+    """Those numbers for constants (..., parameters), shape (..., numbers)."""
+    if measured(form) == form.parameters:
+        return natural
+    with np.errstate(invalid="ignore"):
+        return np.concatenate([natural, form.exponents(natural)], axis=-1)
 
 
 def _limits(draws: FloatArray, level: float) -> list[tuple[float, float] | tuple[None, None]]:

@@ -1,5 +1,7 @@
 """Evidence that an optimum is the global one, gathered from the polished starts."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from scalefit.fitting.objective import Objective
@@ -20,7 +22,7 @@ def certify(
     weights: FloatArray,
     replicates: tuple[int, int],
     *,
-    scanned: bool,
+    scanned: Sequence[str],
 ) -> Certificate:
     """Measure the optimum: who agrees, how flat it is, what lies second, which bounds hold it."""
     model, theta = optimum.model, optimum.theta
@@ -45,9 +47,10 @@ def certify(
         second_basin=float(others.min() / optimum.value) if len(others) else None,
         bounds=(
             *model.held,
-            *(name for name, hit in zip(model.names, ~free, strict=True) if hit),
+            # A floor of 0 is a law without a floor, not a bound of the search.
+            *(model.names[i] for i in np.flatnonzero(~free) if theta[i] != 0.0),
         ),
-        scan=scan(objective, optimum, weights) if scanned else None,
+        scan=scan(objective, optimum, weights, scanned),
         replicates=replicates,
     )
 

@@ -14,8 +14,6 @@ from scalefit.laws import Constraints, Form
 if TYPE_CHECKING:
     import lmfit
 
-TIES = ({"alpha", "beta"}, {"A", "B"})
-
 
 def parameters(
     form: Form,
@@ -63,9 +61,9 @@ def constraints(form: Form, wanted: "lmfit.Parameters") -> Constraints:
         if entry.expr:
             tied[name] = _tie(form, name, entry.expr)
         elif not entry.vary:
-            fixed[name] = _possible(name, float(entry.value))
+            fixed[name] = _possible(form, name, float(entry.value))
         elif np.isfinite(entry.min) or np.isfinite(entry.max):
-            bounds[name] = _range(name, float(entry.min), float(entry.max))
+            bounds[name] = _range(form, name, float(entry.min), float(entry.max))
     for name, other in tied.items():
         if other in tied:
             raise FitError(
@@ -92,20 +90,25 @@ def _once(form: Form, name: str, said: set[str]) -> None:
 
 def _tie(form: Form, name: str, other: str) -> str:
     _known(form, other.strip())
-    if {name, other.strip()} not in TIES:
-        raise FitError(f"{name} = {other} cannot be fitted; tie alpha with beta, or A with B")
-    return other.strip()
+    other = other.strip()
+    if form.ties is not None and {name, other} not in form.ties:
+        allowed = ", or ".join(" with ".join(sorted(pair)) for pair in form.ties)
+        raise FitError(f"{name} = {other} cannot be fitted; tie {allowed}")
+    return other
 
 
-def _possible(name: str, value: float) -> float:
-    if not 0 <= value < np.inf or (value == 0 and name != "E"):
+def _possible(form: Form, name: str, value: float) -> float:
+    constant = form.constant(name)
+    signed, floor = constant.low < 0, constant.scale == "plain" and constant.low == 0
+    if not np.isfinite(value) or (value < 0 and not signed) or (value == 0 and not signed | floor):
         raise FitError(f"{name} = {value:g} is impossible; it must be positive and finite")
     return value
 
 
-def _range(name: str, low: float, high: float) -> tuple[float, float]:
-    if not max(low, 0.0) < high:
+def _range(form: Form, name: str, low: float, high: float) -> tuple[float, float]:
+    low = max(low, min(form.constant(name).low, 0.0))
+    if not low < high:
         raise FitError(
             f"{low:g} <= {name} <= {high:g} holds no value; give a low and a higher limit"
         )
-    return max(low, 0.0), high
+    return low, high

@@ -26,16 +26,24 @@ if TYPE_CHECKING:
 HOFFMANNS = 1e-3  # the threshold of Hoffmann et al. 2022, and where adapting begins
 ADAPTATIONS, SETTLED = 30, 1e-7
 ONE_LINE = 1e-5  # how near to one line in (log N, log D) is on it
+NAMES = {"params": "N", "tokens": "D", "flops": "C", "unique_tokens": "unique data"}
+WORDS = {
+    "params": "model sizes N",
+    "tokens": "token counts D",
+    "flops": "budgets C",
+    "unique_tokens": "amounts of unique data",
+    "steps": "numbers of steps",
+    "experts": "numbers of experts",
+    "loss": "losses",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The numbers a fit uses; arrays of shape (runs,)."""
+    """What a fit uses: the form's variables and the response, the rows' weights, their runs."""
 
-    params: FloatArray
-    tokens: FloatArray
-    flops: FloatArray
-    loss: FloatArray
+    inputs: tuple[FloatArray, ...]
+    response: FloatArray
     weights: FloatArray
     cluster: npt.NDArray[np.intp] | None
 
@@ -43,7 +51,7 @@ class Sample:
 def fit(
     runs: Runs,
     *,
-    form: str = "chinchilla",
+    form: str | Form = "chinchilla",
     objective: str = "huber-log",
     delta: float | None = 1e-3,
     parameters: "lmfit.Parameters | None" = None,
@@ -63,7 +71,7 @@ def fit(
 
     Args:
         runs: the table, from ``scalefit.read``.
-        form: name of the functional form.
+        form: name of the functional form (``scalefit.laws.FORMS``), or one of your own.
         objective: "huber-log", "lad-log", "mse-log", "mse" or "asymmetric-mae".
         delta: Huber's threshold in nats of log loss; None adapts it to the noise, as 1.345 robust
             standard deviations of the residuals.
@@ -80,12 +88,12 @@ def fit(
         FitError: if these runs cannot determine the law; the message says what is missing.
     """
     _check_options(bootstrap, level)
-    shape = form_named(form)
+    shape = form_named(form) if isinstance(form, str) else form
     said = constraints(shape, parameters) if parameters is not None else None
-    runs, sample = _sample(runs, weights)
+    runs, sample = _sample(shape, runs, weights)
     _check_sample(sample, shape, said, runs.source)
-    numbers = sample.params, sample.tokens, sample.loss
-    models, limits = shape.models(*numbers, said), shape.limits(said)
+    numbers = *sample.inputs, sample.response
+    models, limits = shape.models(*numbers, constraints=said), shape.limits(said)
     aim, optimum = _find(models, objective, delta, sample.weights, limits)
     setting = Setting(
         form=shape,
@@ -100,22 +108,26 @@ def fit(
     )
     sure = uncertainty(setting, interval, count=bootstrap, seed=seed, level=level)
     certificate = certified(
-        aim, optimum, sample.weights, (len(sure.draws), sure.tried), scanned=certify
+        aim,
+        optimum,
+        sample.weights,
+        (len(sure.draws), sure.tried),
+        scanned=shape.scanned if certify else (),
     )
     return Fit(
-        law=_law(shape, optimum.natural, runs, sample),
+        law=fitted_law(shape, optimum.natural, runs),
         method="parametric",
-        status=_status(optimum, certificate, sure.intervals),
+        status=_status(shape, optimum, certificate, sure.intervals),
         objective=Score(name=aim.name, delta=aim.delta, value=optimum.value),
         intervals=sure.intervals,
         interval=interval,
         constraints=said.sentences() if said else (),
         resampled=sure.unit,
-        used=len(sample.loss),
+        used=len(runs),
         dropped=tuple(runs.dropped),
         draws=sure.draws,
         certificate=certificate,
-        domain=_domain(sample),
+        domain=domain(shape, runs),
     )
 
 
@@ -150,18 +162,32 @@ def _check_options(bootstrap: int, level: float) -> None:
         raise FitError(f"the level is {level}; it must lie between 0 and 1, like 0.95")
 
 
-def _sample(runs: Runs, weights: str | None) -> tuple[Runs, Sample]:
+def _sample(form: Form, runs: Runs, weights: str | None) -> tuple[Runs, Sample]:
     """The runs that count and their numbers."""
     weigh = np.ones(len(runs)) if weights is None else _weights(runs, weights)
     if (weigh == 0).any():
         runs = runs.only(weigh > 0, "weight 0")
-    columns = {
-        name: runs.frame[name].to_numpy(dtype=np.float64)
-        for name in ("params", "tokens", "flops", "loss")
-    }
+    *inputs, response = columns(form, runs)
     labels = runs.cluster
     cluster = None if labels is None else np.unique(labels, return_inverse=True)[1]
-    return runs, Sample(**columns, weights=weigh[weigh > 0], cluster=cluster)
+    return runs, Sample(
+        inputs=tuple(inputs), response=response, weights=weigh[weigh > 0], cluster=cluster
+    )
+
+
+def columns(form: Form, runs: Runs) -> tuple[FloatArray, ...]:
+    """The form's variables and then its response, from the rows of a table.
+
+    Raises:
+        FitError: if the table was read without one of them.
+    """
+    for name in (*form.variables, form.response):
+        if name not in runs.frame:
+            raise FitError(
+                f"{runs.source} has no {name!r}, which {form.equation} is about; "
+                f"map a column with --column {name}=NAME"
+            )
+    return *form.inputs(runs.frame), runs.frame[form.response].to_numpy(dtype=np.float64)
 
 
 def _weights(runs: Runs, column: str) -> FloatArray:
@@ -178,37 +204,39 @@ def _weights(runs: Runs, column: str) -> FloatArray:
 def _check_sample(sample: Sample, form: Form, said: Constraints | None, source: str) -> None:
     known = {*said.fixed, *said.tied} if said else set()
     free = [name for name in form.parameters if name not in known]
-    rows, needed = len(sample.loss), len(free)
+    rows, needed, measured = len(sample.response), len(free), sample.response
     if rows <= needed:
+        about = " and ".join(NAMES.get(name, name) for name in form.variables)
         raise FitError(
             f"{source} has {rows} usable row{'s' * (rows != 1)}; {form.equation} has {needed} "
-            f"free parameters and needs at least {needed + 1} runs of different N and D"
+            f"free parameters and needs at least {needed + 1} runs of different {about}"
         )
-    for name, exponent, values, what in (
-        ("params", "alpha", sample.params, "model sizes N"),
-        ("tokens", "beta", sample.tokens, "token counts D"),
-    ):
-        if len(np.unique(values)) < (3 if exponent in free else 2):
-            found = ", ".join(f"{value:.4g}" for value in np.unique(values))
+    for name, exponent in form.driven.items():
+        found = np.unique(sample.inputs[form.variables.index(name)])
+        if len(found) < (3 if exponent in free else 2):
+            listed = ", ".join(f"{value:.4g}" for value in found)
             enough = "three" if exponent in free else "two"
             raise FitError(
-                f"{source}: all {rows} usable rows have {name} in ({found}); telling the terms of "
-                f"{form.equation} apart takes at least {enough} different {what}: add runs"
+                f"{source}: all {rows} usable rows have {name} in ({listed}); telling the terms of "
+                f"{form.equation} apart takes at least {enough} different {WORDS[name]}: add runs"
             )
-    if np.ptp(sample.loss) == 0:
-        raise FitError(f"{source}: every loss is {sample.loss[0]:g}; a constant has no scaling law")
-    least = said.range("E", (0.0, np.inf))[0] if said else 0.0
-    if least >= sample.loss.min():
+    if np.ptp(measured) == 0:
         raise FitError(
-            f"{source}: E of {least:g} or more is above the least loss, {sample.loss.min():.4g}, "
-            "and no law falls below its floor; lower it"
+            f"{source}: every {form.response} is {measured[0]:g}; a constant has no scaling law"
         )
-    _check_spread(sample, source)
+    least = said.range("E", (0.0, np.inf))[0] if said else 0.0
+    if least >= measured.min():
+        raise FitError(
+            f"{source}: E of {least:g} or more is above the least {form.response}, "
+            f"{measured.min():.4g}, and no law falls below its floor; lower it"
+        )
+    if form.surface:
+        _check_spread(sample, source)
 
 
 def _check_spread(sample: Sample, source: str) -> None:
     """N and D must vary in more than one direction."""
-    size, data = np.log(sample.params), np.log(sample.tokens)
+    size, data = (np.log(values) for values in sample.inputs[:2])
     if np.ptp(size + data) < ONE_LINE:
         raise FitError(
             f"{source}: every run has the same compute, N D = {np.exp((size + data)[0]):.3g}, so "
@@ -221,14 +249,15 @@ def _check_spread(sample: Sample, source: str) -> None:
         )
 
 
-def _law(form: Form, theta: FloatArray, runs: Runs, sample: Sample) -> Law:
+def fitted_law(form: Form, theta: FloatArray, runs: Runs) -> Law:
+    """A law that was found from runs, with where it comes from."""
     return Law(
         name=runs.source,
         form=form,
         params=dict(zip(form.parameters, theta.tolist(), strict=True)),
         convention=Convention(params=runs.params_kind, flops="6ND", loss=_loss_unit(runs)),
-        source=f"fitted to {runs.source} ({len(sample.loss)} rows, sha256 {runs.fingerprint()})",
-        flops_seen=float(sample.flops.max()),
+        source=f"fitted to {runs.source} ({len(runs)} rows, sha256 {runs.fingerprint()})",
+        flops_seen=float(runs.frame["flops"].max()) if "flops" in runs.frame else None,
     )
 
 
@@ -239,25 +268,19 @@ def _loss_unit(runs: Runs) -> str:
 
 
 def _status(
-    optimum: Optimum, certificate: Certificate, intervals: Mapping[str, Interval]
+    form: Form, optimum: Optimum, certificate: Certificate, intervals: Mapping[str, Interval]
 ) -> Status:
     # The floor may be nothing; a law whose exponents may be anything plans nothing, and a search
     # along a valley without end need not end either.
-    if not (intervals["alpha"].identified and intervals["beta"].identified):
+    if not all(intervals[c.name].identified for c in form.constants if c.essential):
         return Status.NOT_IDENTIFIED
     if not optimum.converged:
         return Status.NOT_CONVERGED
     return Status.BOUND_HIT if certificate.bounds else Status.CONVERGED
 
 
-def _domain(sample: Sample) -> Domain:
-    ranges = {
-        name: (float(values.min()), float(values.max()))
-        for name, values in (
-            ("params", sample.params),
-            ("tokens", sample.tokens),
-            ("flops", sample.flops),
-            ("loss", sample.loss),
-        )
-    }
-    return Domain(**ranges)
+def domain(form: Form, runs: Runs) -> Domain:
+    """The ranges of what a form is about among the runs, and of their compute if it is known."""
+    named = dict.fromkeys((*form.variables, "flops", form.response))
+    found = {name: runs.frame[name] for name in named if name in runs.frame}
+    return {name: (float(values.min()), float(values.max())) for name, values in found.items()}

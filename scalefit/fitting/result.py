@@ -9,9 +9,10 @@ import numpy as np
 
 from scalefit.cleaning import Dropped
 from scalefit.errors import FitError
-from scalefit.laws import Convention, FloatArray, Law, form_named
+from scalefit.laws import Convention, FloatArray, Form, Law, form_named
+from scalefit.laws.frontier import KNOWN
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Status(StrEnum):
@@ -45,14 +46,29 @@ class Score:
     value: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Domain:
-    """The ranges of N, D, C and L among the runs fitted, as (low, high)."""
+Domain = Mapping[str, tuple[float, float]]
+"""The ranges (low, high) of each quantity among the runs fitted: "params", "tokens", ..."""
 
-    params: tuple[float, float]
-    tokens: tuple[float, float]
-    flops: tuple[float, float]
-    loss: tuple[float, float]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One optimum that a frontier is drawn through, at one compute.
+
+    Attributes:
+        flops: the compute C.
+        params, tokens, loss: N*, D* and L* there; None where it was not found.
+        error: standard error of log N*; None if unknown.
+        rows: how many runs it comes from.
+        note: why it is not used, in words; empty if it is.
+    """
+
+    flops: float
+    params: float | None
+    tokens: float | None
+    loss: float | None
+    error: float | None
+    rows: int
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +76,7 @@ class Scan:
     """What a scan of the exponents for a better optimum saw; see ``scalefit.fitting.scan``.
 
     Attributes:
+        axes: which exponents.
         cells: how many were evaluated.
         low, high: the box scanned, of each exponent.
         radius: the farthest that an unexcluded cell lies from the optimum, in log exponent.
@@ -67,6 +84,7 @@ class Scan:
         excluded: whether all but the neighbourhood of the optimum was excluded.
     """
 
+    axes: tuple[str, ...]
     cells: int
     low: float
     high: float
@@ -108,8 +126,9 @@ class Fit:
     """A fitted law.
 
     Attributes:
-        law: the law at the optimum.
-        method: how ("parametric": approach 3 of Hoffmann et al. 2022).
+        law: the law at the optimum; of the form "frontier" by approaches 1 and 2.
+        method: how: "envelope", "isoflop" or "parametric", approaches 1 to 3 of Hoffmann et al.
+            2022.
         status: whether to trust it.
         objective: what was minimised.
         intervals: by parameter, and for the exponents a and b of N* and D*.
@@ -120,7 +139,10 @@ class Fit:
         dropped: rows left out, by reason.
         draws: bootstrap replicates of the parameters, shape (replicates, parameters); the
             intervals of a plan come from these, so that correlations are kept.
-        certificate, domain: see there.
+        certificate: see there; None for a frontier, whose lines have one optimum only.
+        domain: see there.
+        points: the optima that a frontier is drawn through, in order of compute.
+        notes: what to know of the fit, in words.
     """
 
     law: Law
@@ -134,8 +156,10 @@ class Fit:
     used: int
     dropped: tuple[Dropped, ...]
     draws: FloatArray
-    certificate: Certificate
+    certificate: Certificate | None
     domain: Domain
+    points: tuple[Point, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, object]:
         """The JSON object of ``scalefit fit --json``; unknown numbers are None, never NaN."""
@@ -147,7 +171,7 @@ class Fit:
             "objective": asdict(self.objective),
             "constraints": list(self.constraints),
             "law": {
-                "params": dict(self.law.params),
+                "params": {name: _known(value) for name, value in self.law.params.items()},
                 "convention": asdict(self.law.convention),
                 "source": self.law.source,
             },
@@ -156,10 +180,12 @@ class Fit:
             "runs": {
                 "used": self.used,
                 "dropped": [asdict(entry) for entry in self.dropped],
-                "domain": asdict(self.domain),
+                "domain": {name: list(span) for name, span in self.domain.items()},
                 "resampled": self.resampled,
             },
-            "certificate": asdict(self.certificate),
+            "certificate": self.certificate and asdict(self.certificate),
+            "points": [asdict(point) for point in self.points],
+            "notes": list(self.notes),
             "draws": [[_known(value) for value in draw] for draw in self.draws.tolist()],
         }
 
@@ -198,21 +224,15 @@ def _known(value: float) -> float | None:
 def _from_document(document: dict, name: str) -> Fit:  # type: ignore[type-arg] # parsed JSON
     runs, domain = document["runs"], document["runs"]["domain"]
     form = form_named(document["form"])
-    constants = {key: float(document["law"]["params"][key]) for key in form.parameters}
-    if not all(np.isfinite(value) and value >= 0 for value in constants.values()):
-        raise ValueError("a constant of the law is negative or not a number")
+    constants = {key: _read_constant(form, key, document) for key in form.parameters}
     law = Law(
         name=name,
         form=form,
         params=constants,
         convention=Convention(**document["law"]["convention"]),
         source=document["law"]["source"],
-        flops_seen=float(domain["flops"][1]),
+        flops_seen=float(domain["flops"][1]) if "flops" in domain else None,
     )
-    certificate = dict(document["certificate"])
-    certificate["scan"] = certificate["scan"] and Scan(**certificate["scan"])
-    certificate["bounds"] = tuple(certificate["bounds"])
-    certificate["replicates"] = tuple(certificate["replicates"])
     draws = np.array(document["draws"], dtype=np.float64).reshape(-1, len(form.parameters))
     return Fit(
         law=law,
@@ -226,6 +246,25 @@ def _from_document(document: dict, name: str) -> Fit:  # type: ignore[type-arg] 
         used=int(runs["used"]),
         dropped=tuple(Dropped(**entry) for entry in runs["dropped"]),
         draws=draws,
-        certificate=Certificate(**certificate),
-        domain=Domain(**{key: (float(low), float(high)) for key, (low, high) in domain.items()}),
+        certificate=_read_certificate(document["certificate"]),
+        domain={key: (float(low), float(high)) for key, (low, high) in domain.items()},
+        points=tuple(Point(**point) for point in document["points"]),
+        notes=tuple(document["notes"]),
     )
+
+
+def _read_constant(form: Form, name: str, document: dict) -> float:  # type: ignore[type-arg] # parsed JSON
+    value = document["law"]["params"][name]
+    if value is None and form.name == "frontier" and name not in KNOWN:
+        return float("nan")
+    if not np.isfinite(value) or value < min(form.constant(name).low, 0.0):
+        raise ValueError("a constant of the law is out of its range or not a number")
+    return float(value)
+
+
+def _read_certificate(entry: dict | None) -> Certificate | None:  # type: ignore[type-arg] # parsed JSON
+    if entry is None:
+        return None
+    scan = entry["scan"] and Scan(**{**entry["scan"], "axes": tuple(entry["scan"]["axes"])})
+    bounds, replicates = tuple(entry["bounds"]), tuple(entry["replicates"])
+    return Certificate(**{**entry, "scan": scan, "bounds": bounds, "replicates": replicates})

@@ -7,7 +7,9 @@ excluded shrinks to a neighbourhood of the optimum. The factor three is a margin
 change within a cell, not a bound on it: this is numerical evidence, not a proof.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 
@@ -17,7 +19,6 @@ from scalefit.fitting.result import Scan
 from scalefit.fitting.solver import descend, expand, minimise, residuals, sharpest
 from scalefit.laws import Derivatives, FloatArray, Model
 
-EXPONENTS = ("alpha", "beta")
 MARGIN = 3.0
 CELLS = 16  # along each axis at the start
 FINEST = 1e-3  # half-width of the smallest cells, in log exponent
@@ -45,22 +46,25 @@ class Frozen:
         return replace(law, slopes=slopes, bends=tuple(moving))
 
 
-def scan(objective: Objective, optimum: Optimum, weights: FloatArray) -> Scan | None:
-    """Scan the exponents of a fit; None where fewer than two are free.
+def scan(
+    objective: Objective, optimum: Optimum, weights: FloatArray, scanned: Sequence[str]
+) -> Scan | None:
+    """Scan the exponents of a fit; None where one of them is not free.
 
     Args:
         objective: of the fit.
         optimum: found on the full data.
         weights: of the rows, shape (rows,).
+        scanned: the names of the exponents, none to two.
     """
     model = optimum.model
-    if not set(EXPONENTS) <= set(model.names):
+    if not scanned or not set(scanned) <= set(model.names):
         return None
-    axes = [model.names.index(name) for name in EXPONENTS]
+    axes = [model.names.index(name) for name in scanned]
     limits = np.log([model.lower[axes], model.upper[axes]])
     half = (limits[1] - limits[0]) / (2 * CELLS)
     steps = (2 * np.arange(CELLS) + 1)[:, None] * half + limits[0]
-    centres = np.stack(np.meshgrid(*steps.T), axis=-1).reshape(-1, 2)
+    centres = np.stack(np.meshgrid(*steps.T), axis=-1).reshape(-1, len(axes))
     theta = np.tile(optimum.theta, (len(centres), 1))
     smooth, reference = _reference(objective, optimum, weights)
     best, seen, lowest = np.log(optimum.theta[axes]), 0, np.inf
@@ -72,14 +76,15 @@ def scan(objective: Objective, optimum: Optimum, weights: FloatArray) -> Scan | 
         far = np.abs(centres - best).max(axis=-1)
         # The slope vanishes at the optimum, so the cells about it are split, never excluded.
         open_ = (value - reach < reference) | (far <= 2 * half.max())
-        if half.max() <= FINEST or seen + 4 * open_.sum() > MOST:
+        if half.max() <= FINEST or seen + 2 ** len(axes) * open_.sum() > MOST:
             break
         half = half / 2
-        corners = half * np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
-        centres = (centres[open_, None] + corners).reshape(-1, 2)
-        theta = np.repeat(theta[open_], 4, axis=0)
+        corners = half * np.array(list(product((-1, 1), repeat=len(axes))))
+        centres = (centres[open_, None] + corners).reshape(-1, len(axes))
+        theta = np.repeat(theta[open_], len(corners), axis=0)
     return Scan(
         cells=seen,
+        axes=tuple(scanned),
         low=float(np.exp(limits[0].min())),
         high=float(np.exp(limits[1].max())),
         radius=float(far[open_].max() + half.max()),

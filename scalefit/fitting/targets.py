@@ -6,12 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalefit.errors import FitError
+from scalefit.fitting.bootstrap import measured
 from scalefit.laws import FloatArray, Form, Model
 
 Quantity = Callable[[FloatArray], FloatArray]
 """A number that follows from a law: parameters (..., parameters) -> (...)."""
-STRAIGHT = ("E", "alpha", "beta")
-"""Parameters whose errors are nearly symmetric as they are; of the others the logarithm's are."""
 PLANNED = ("params", "tokens", "loss")
 STEP = 1e-4  # of the differences, in coordinates of order 1: errors near 1e-11
 BENDING = 3e-4  # of second differences: errors near 1e-6, which only slow a search
@@ -74,14 +73,16 @@ def target(form: Form, quantity: str | Quantity | Target) -> Target:
     if not isinstance(quantity, str):
         return Target(of=quantity)
     if quantity in form.parameters:
-        index = form.parameters.index(quantity)
+        index, constant = form.parameters.index(quantity), form.constant(quantity)
         return Target(
-            of=lambda natural: natural[..., index], log=quantity not in STRAIGHT, least=0.0
+            of=lambda natural: natural[..., index],
+            log=constant.scale != "plain",
+            least=min(constant.low, 0.0),
         )
-    if quantity in ("a", "b"):
+    if quantity in measured(form):
         index = "ab".index(quantity)
         return Target(of=lambda natural: form.exponents(natural)[..., index], least=0.0)
-    names = ", ".join((*form.parameters, "a", "b"))
+    names = ", ".join(measured(form))
     raise FitError(f"{form.equation} has no quantity {quantity!r}; it has {names}")
 
 

@@ -26,14 +26,14 @@ METHODS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Everything a fit was made of; arrays of shape (rows,)."""
+    """Everything a fit was made of; ``runs`` are its columns, the response last."""
 
     form: Form
     build: Build
     models: Sequence[Model]
     objective: Objective
     optimum: Optimum
-    runs: tuple[FloatArray, FloatArray, FloatArray]
+    runs: tuple[FloatArray, ...]
     weights: FloatArray
     cluster: Units | None
     limits: Limits
@@ -62,7 +62,7 @@ def uncertainty(
     """
     if method not in METHODS:
         raise FitError(f"no interval is called {method!r}; there is {', '.join(METHODS)}")
-    cluster = by_size(setting.runs[0]) if method == "size" else setting.cluster
+    cluster = _sizes(setting) if method == "size" else setting.cluster
     local = _sandwich(setting) if method == "hc3" else None
     draws = _draws(setting, method, cluster, local, count, seed)
     gone = setting.form.vanished(np.vstack([setting.optimum.natural, draws]), *setting.runs)
@@ -78,6 +78,14 @@ def uncertainty(
         }
     unit = "sizes" if method == "size" else "rows" if setting.cluster is None else "runs"
     return Uncertainty(intervals=found, draws=draws, tried=count, unit=unit)
+
+
+def _sizes(setting: Setting) -> Units:
+    if "params" not in setting.form.variables:
+        raise FitError(
+            f"{setting.form.equation} knows no sizes to resample; take --interval bootstrap"
+        )
+    return by_size(setting.runs[setting.form.variables.index("params")])
 
 
 def _draws(

@@ -9,20 +9,23 @@ from importlib.resources import files
 from scalefit.errors import FitError, PlanError
 from scalefit.laws.base import (
     Allocation,
+    Constant,
     Constraints,
     Convention,
     Derivatives,
     Flags,
     FloatArray,
-    Form,
-    Law,
     Model,
 )
 from scalefit.laws.chinchilla import Chinchilla
+from scalefit.laws.form import Form, Law
+from scalefit.laws.frontier import Frontier
+from scalefit.laws.generalised import Generalised
 
 __all__ = [
     "FORMS",
     "Allocation",
+    "Constant",
     "Constraints",
     "Convention",
     "Derivatives",
@@ -36,7 +39,7 @@ __all__ = [
     "published_names",
 ]
 
-FORMS: Mapping[str, Form] = {form.name: form for form in (Chinchilla(),)}
+FORMS: Mapping[str, Form] = {form.name: form for form in (Chinchilla(), Generalised(), Frontier())}
 
 
 def form_named(name: str) -> Form:

@@ -1,4 +1,4 @@
-"""What a law is: a form with numbers in it, and the conventions those numbers are stated in."""
+"""The words in which laws are written: conventions, constants, models and their derivatives."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -85,10 +85,35 @@ class Derivatives:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """What a form says of one of its constants.
+
+    Attributes:
+        name: as the law's equation calls it.
+        low, high: the range in which it is searched for; a fit that ends at ``high``, or at a
+            ``low`` above 0, says so.
+        scale: the coordinate in which its errors are nearly symmetric and the search is straight:
+            "plain", "log"; "amplitude", the logarithm of the term A x^-e at the centre of the runs;
+            or "crossover", that of the term (c/x)^e.
+        exponent, variable: of an amplitude or a crossover, its e and its x.
+        essential: without it the law says nothing of what people ask of it.
+    """
+
+    name: str
+    low: float = 0.0
+    high: float = np.inf
+    scale: str = "plain"
+    exponent: str = ""
+    variable: str = ""
+    essential: bool = False
+
+
 class Model(Protocol):
     """A form on given runs, in coordinates in which its optimum is easy to find.
 
-    theta has shape (batch, p). The box ``lower``, ``upper`` bounds it.
+    theta has shape (batch, p). The box ``lower``, ``upper`` bounds it. ``held`` are parameters that
+    a bound holds though they are no coordinates.
     """
 
     @property
@@ -143,66 +168,3 @@ class Constraints:
             *(f"{low:g} <= {name} <= {high:g}" for name, (low, high) in self.bounds.items()),
             *(f"{name} = {other}" for name, other in self.tied.items()),
         )
-
-
-class Form(Protocol):
-    """A functional form L(N, D), one file each in ``scalefit/laws``."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def equation(self) -> str: ...
-    @property
-    def parameters(self) -> tuple[str, ...]: ...
-    def loss(self, theta: FloatArray, params: FloatArray, tokens: FloatArray) -> FloatArray: ...
-    def optimum(self, theta: FloatArray, flops: FloatArray) -> Allocation: ...
-    def exponents(self, theta: FloatArray) -> FloatArray: ...
-    def vanished(
-        self, theta: FloatArray, params: FloatArray, tokens: FloatArray, loss: FloatArray
-    ) -> Flags: ...
-    def models(
-        self,
-        params: FloatArray,
-        tokens: FloatArray,
-        loss: FloatArray,
-        constraints: Constraints | None = None,
-    ) -> tuple[Model, ...]: ...
-    def limits(self, constraints: Constraints | None = None) -> tuple[FloatArray, FloatArray]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Law:
-    """A form with its constants: N in parameters, D in tokens, C in FLOP.
-
-    Attributes:
-        name: how people call it, "besiroglu2024" or the file of a fit.
-        form: the functional form, which knows the value and the optimum.
-        params: the constants by name, in the order of ``form.parameters``.
-        convention: what N, C and L mean.
-        source: paper and equation, or the runs it was fitted to.
-        flops_seen: the largest compute among the runs behind it, None where unknown.
-    """
-
-    name: str
-    form: Form
-    params: Mapping[str, float]
-    convention: Convention = field(default_factory=Convention)
-    source: str | None = None
-    flops_seen: float | None = None
-
-    @property
-    def theta(self) -> FloatArray:
-        """The constants as a vector, shape (parameters,)."""
-        return np.array([self.params[name] for name in self.form.parameters], dtype=np.float64)
-
-    def loss(self, params: npt.ArrayLike, tokens: npt.ArrayLike) -> FloatArray:
-        """Predicted loss for N ``params`` and D ``tokens`` (broadcast against each other)."""
-        return self.form.loss(self.theta, _floats(params), _floats(tokens))
-
-    def optimum(self, flops: npt.ArrayLike) -> Allocation:
-        """The N and D of least loss for a compute of ``flops``."""
-        return self.form.optimum(self.theta, _floats(flops))
-
-
-def _floats(values: npt.ArrayLike) -> FloatArray:
-    return np.asarray(values, dtype=np.float64)

@@ -1,8 +1,9 @@
 """L(N, D) = E + A/N^alpha + B/D^beta (Hoffmann et al. 2022, arXiv:2203.15556, eq. 2)."""
 
+from collections.abc import Sequence
 from copy import copy
 from itertools import product
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -12,32 +13,51 @@ from scalefit.laws.amplitudes import amplitudes
 from scalefit.laws.base import (
     Allocation,
     Bend,
+    Constant,
     Constraints,
     Derivatives,
     Flags,
     FloatArray,
     Model,
 )
+from scalefit.laws.form import ABSENT, Form
 
 EXPONENTS = (1e-3, 5.0)
 """The box of alpha and beta: below it a power is a constant on any real table."""
 SCAN = np.array(list(product([0.08, 0.16, 0.28, 0.4, 0.6, 0.9, 1.5], repeat=2)))
 FAINT = 36.0  # a term this many nats below the loss changes no double
-ABSENT = 1e-3  # a term below this fraction of the least loss, at mid-range, is no term
 
 
-class Chinchilla:
+class Chinchilla(Form):
     """The additive law; theta = (E, A, B, alpha, beta) on the last axis."""
 
     name = "chinchilla"
     equation = "L(N, D) = E + A/N^alpha + B/D^beta"
-    parameters = ("E", "A", "B", "alpha", "beta")
+    constants = (
+        Constant("E"),
+        Constant("A", scale="amplitude", exponent="alpha", variable="params"),
+        Constant("B", scale="amplitude", exponent="beta", variable="tokens"),
+        Constant("alpha", *EXPONENTS, essential=True),
+        Constant("beta", *EXPONENTS, essential=True),
+    )
+    driven: ClassVar = {"params": "alpha", "tokens": "beta"}
+    ties = (frozenset({"alpha", "beta"}), frozenset({"A", "B"}))
+    scanned = ("alpha", "beta")
+    plans = True
 
-    def loss(self, theta: FloatArray, params: FloatArray, tokens: FloatArray) -> FloatArray:
-        """Equation 2; theta (..., 5) against params and tokens of broadcastable shape."""
-        floor, size, data, alpha, beta = np.moveaxis(theta, -1, 0)
-        value: FloatArray = floor + size * params**-alpha + data * tokens**-beta
-        return value
+    def formula(self, theta: Sequence[Any], *inputs: Any) -> Any:
+        """Equation 2."""
+        floor, size, data, alpha, beta = theta
+        params, tokens = inputs
+        return floor + size * params**-alpha + data * tokens**-beta
+
+    def starts(
+        self, inputs: tuple[FloatArray, ...], response: FloatArray, weights: FloatArray
+    ) -> FloatArray:
+        """The best amplitudes and floor for every pair of exponents scanned."""
+        params, tokens = inputs
+        model = WithFloor(params, tokens, response)
+        return model.natural(model.starts(weights))
 
     def optimum(self, theta: FloatArray, flops: FloatArray) -> Allocation:
         """Least loss under C = 6ND, in closed form (Hoffmann et al. 2022, eq. 4).
@@ -51,7 +71,7 @@ class Chinchilla:
             log_nd = np.log(flops / 6)
             params = np.exp(log_g + beta / (alpha + beta) * log_nd)
             tokens = np.exp(alpha / (alpha + beta) * log_nd - log_g)
-            loss = self.loss(theta, params, tokens)
+            loss = self.predict(theta, params, tokens)
         # Without one of its terms the law is best spent wholly on the other, down to the floor.
         loss = np.where(np.isnan(loss), floor, loss)
         return Allocation(flops=flops, params=params, tokens=tokens, loss=loss)
@@ -61,13 +81,12 @@ class Chinchilla:
         alpha, beta = theta[..., 3], theta[..., 4]
         return np.stack([beta, alpha], axis=-1) / (alpha + beta)[..., None]
 
-    def vanished(
-        self, theta: FloatArray, params: FloatArray, tokens: FloatArray, loss: FloatArray
-    ) -> Flags:
+    def vanished(self, theta: FloatArray, *columns: FloatArray) -> Flags:
         """Which parameters mean nothing at theta (..., 5); shape (..., 5).
 
         Their term is absent on these runs, or their exponent lies on the edge of its range.
         """
+        params, tokens, loss = columns
         floor, size, data, alpha, beta = np.moveaxis(theta, -1, 0)
         least = ABSENT * loss.min()
         edge = [(x <= EXPONENTS[0]) | (x >= EXPONENTS[1]) for x in (alpha, beta)]
@@ -76,11 +95,7 @@ class Chinchilla:
         return np.stack([floor <= least, no_size, no_data, no_size, no_data], axis=-1)
 
     def models(
-        self,
-        params: FloatArray,
-        tokens: FloatArray,
-        loss: FloatArray,
-        constraints: Constraints | None = None,
+        self, *columns: FloatArray, constraints: Constraints | None = None
     ) -> tuple[Model, ...]:
         """The law on runs, in the order in which models are tried for an admissible optimum.
 
@@ -88,6 +103,7 @@ class Chinchilla:
         (by default below 0), the best law within the limits has its floor on the limit.
         """
         said = constraints or Constraints()
+        params, tokens, loss = columns
         runs = params, tokens, loss
         exponents = {n: said.range(n, EXPONENTS) for n in ("alpha", "beta") if said.touches(n)}
         floor = said.range("E", (0.0, np.inf))
@@ -107,14 +123,6 @@ class Chinchilla:
         ]
         free = WithFloor(*runs)
         return Affine(free, exponents, said.tied) if constraints else free, *edges
-
-    def limits(self, constraints: Constraints | None = None) -> tuple[FloatArray, FloatArray]:
-        """The least and largest admissible value of every parameter, each shape (5,)."""
-        said = constraints or Constraints()
-        positive = (0.0, np.inf)
-        ranges = [said.range(name, positive) for name in self.parameters]
-        low, high = np.array(ranges, dtype=np.float64).T
-        return low, high
 
 
 def _logs(limits: tuple[float, float]) -> tuple[float, float]:

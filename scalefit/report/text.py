@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from math import floor, log10
 
-from scalefit.fitting import Fit, Interval, Scan
+from scalefit.fitting import Certificate, Fit, Interval, Scan
 from scalefit.planning import Band, Plan, Quantity
 from scalefit.quantities import format_count, format_flops
 
 GAP = "not identified"
 UNKNOWN = "–"
 EXPONENT = {"a": "a, N* ~ C^a", "b": "b, D* ~ C^b"}
+SYMBOL = {"params": "N", "tokens": "D", "flops": "C", "unique_tokens": "unique D"}
 COUNTED = {
     "total": "N counts all parameters",
     "non_embedding": "N counts non-embedding parameters",
@@ -20,11 +21,16 @@ COUNTED = {
 def fit_text(fit: Fit) -> str:
     """The fitted law, its intervals, how it was found and what it has seen."""
     convention = fit.law.convention
-    heading = f"{fit.law.form.name.capitalize()} law   {fit.law.form.equation}"
+    form = fit.law.form
+    heading = f"{form.name.capitalize()} law   {form.equation}"
     level = next(iter(fit.intervals.values())).level
+    conventions = [
+        *([_unit(convention.loss)] if "loss" in (form.response, *form.variables) else []),
+        *([COUNTED[convention.params]] if "params" in form.variables else []),
+    ]
     return "\n".join(
         [
-            f"{heading}   {_unit(convention.loss)}; {COUNTED[convention.params]}",
+            f"{heading}   {'; '.join(conventions)}",
             _runs_used(fit),
             "",
             f"{'':<14}{'value':>10}    {100 * level:g}% interval",
@@ -55,27 +61,40 @@ def _interval_row(name: str, entry: Interval, constraints: tuple[str, ...]) -> s
 
 
 def _evidence(fit: Fit) -> list[str]:
-    proof, seen = fit.certificate, fit.domain
+    seen = ", ".join(
+        f"{SYMBOL.get(name, name)} {_range(name, span)}" for name, span in fit.domain.items()
+    )
+    return [*(_proof(fit, fit.certificate) if fit.certificate else []), f"Seen   {seen}"]
+
+
+def _proof(fit: Fit, proof: Certificate) -> list[str]:
     second = f"; next best {proof.second_basin:.3g} times it" if proof.second_basin else ""
     reached = f" at the bound of {', '.join(proof.bounds)}" if proof.bounds else ""
     delta = f", delta {fit.objective.delta:g}" if fit.objective.delta else ""
     agree = f"{proof.agreeing} of {proof.starts} starts agree{second}"
     value = f"{fit.objective.name}{delta}, objective {fit.objective.value:.10g}"
     done, drawn = proof.replicates
-    compute = f"C {format_flops(seen.flops[0])} to {format_flops(seen.flops[1])} FLOP"
-    loss = f"loss {seen.loss[0]:.3f} to {seen.loss[1]:.3f}"
     return [
         f"Fit    {fit.status.replace('_', ' ')}{reached}; {value}; {agree}",
         *_scan_line(proof.scan),
         f"Sure   {fit.interval} intervals; {done} of {drawn} draws of {fit.resampled} converged",
-        f"Seen   N {_span(seen.params)}, D {_span(seen.tokens)}, {compute}, {loss}",
     ]
+
+
+def _range(name: str, span: tuple[float, float]) -> str:
+    low, high = span
+    if name in ("params", "tokens", "unique_tokens", "batch_tokens"):
+        return _span(span)
+    if name == "flops":
+        return f"{format_flops(low)} to {format_flops(high)} FLOP"
+    return f"{low:.3f} to {high:.3f}" if name == "loss" else f"{_number(low)} to {_number(high)}"
 
 
 def _scan_line(scan: Scan | None) -> list[str]:
     if scan is None:
         return []
-    box = f"{scan.cells} cells of (alpha, beta) in [{scan.low:g}, {scan.high:g}]"
+    axes = ", ".join(scan.axes)
+    box = f"{scan.cells} cells of ({axes}) in [{scan.low:g}, {scan.high:g}]"
     if scan.excluded:
         near = f"none better, but for {scan.radius:.2g} (log) about the optimum; no proof"
         return [f"Scan   {box}: {near}"]

@@ -99,7 +99,7 @@ def test_replicates_are_optima_of_their_own_tables(
     if kind == "wild":
         params, tokens = np.tile(params, 2), np.tile(tokens, 2)
     for theta, weight in zip(naturals, weights, strict=True):
-        reached = weight @ HUBER.value(np.log(FORM.loss(theta, params, tokens) / loss))
+        reached = weight @ HUBER.value(np.log(FORM.predict(theta, params, tokens) / loss))
         assert reached <= find(models, HUBER, weight).value * (1 + 1e-8)
 
 
@@ -140,7 +140,7 @@ def test_wild_residuals_are_those_of_the_fit_without_the_run(solved: list[tuple]
     left_out = fitted(others)[2].natural
     n, d, loss = (column[10] for column in columns(table))
     assert (logs[10] - logs[54 + 10]) / 2 == pytest.approx(
-        np.log(loss / FORM.loss(left_out, n, d)), abs=1e-8
+        np.log(loss / FORM.predict(left_out, n, d)), abs=1e-8
     )
 
 

@@ -56,7 +56,7 @@ def test_a_fixed_floor_costs_and_the_rest_is_at_its_best(value: float) -> None:
 
     held = Constraints(fixed={"E": value})
     ones = np.ones(len(table))
-    models = FORM.models(*columns, held)
+    models = FORM.models(*columns, constraints=held)
     found = find(models, huber(), ones, FORM.limits(held))
     assert found.value >= find(FORM.models(*columns), huber(), ones).value * (1 - 1e-12)
     start = np.random.default_rng(0).normal(found.theta, 0.3, size=(40, len(found.theta)))

@@ -38,7 +38,7 @@ def columns(table: pd.DataFrame) -> tuple[np.ndarray, ...]:
 def fitted(
     table: pd.DataFrame, objective: Objective, said: Constraints | None = None
 ) -> tuple[tuple[Model, ...], Objective, Optimum]:
-    models = FORM.models(*columns(table), said)
+    models = FORM.models(*columns(table), constraints=said)
     best = find(models, objective, np.ones(len(table)), FORM.limits(said))
     return models, objective, best
 

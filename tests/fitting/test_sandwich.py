@@ -72,7 +72,7 @@ def test_the_slopes_of_targets_agree_with_those_by_hand() -> None:
     for i in range(5):
         shift = h * np.eye(5)[i]
         around = model.natural(np.stack([theta + shift, theta - shift]))
-        rise = FORM.loss(around, best_spent.params, best_spent.tokens)
+        rise = FORM.predict(around, best_spent.params, best_spent.tokens)
         by_hand = (rise[0] - rise[1]) / (2 * h) / best_spent.loss
         assert slope[i] == pytest.approx(by_hand, abs=1e-7)
 

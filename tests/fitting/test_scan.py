@@ -35,7 +35,7 @@ def test_a_point_that_is_not_the_optimum_is_found_out() -> None:
     theta = best.theta.copy()
     theta[3] += 0.2
     claimed = dataclasses.replace(best, theta=theta, value=best.value * 1.05)
-    seen = scan(huber(), claimed, ones)
+    seen = scan(huber(), claimed, ones, ("alpha", "beta"))
     assert not seen.excluded
     assert seen.lowest < 0.96
 
@@ -64,4 +64,5 @@ def test_the_scan_rounds_a_kink_without_losing_the_optimum() -> None:
         *(table[c].to_numpy() for c in ("params", "tokens", "loss"))
     )
     ones, objective = np.ones(len(table)), objective_named("lad-log", 1e-3)
-    assert scan(objective, find(models, objective, ones), ones).excluded
+    best = find(models, objective, ones)
+    assert scan(objective, best, ones, ("alpha", "beta")).excluded

@@ -101,7 +101,7 @@ def test_replicates_reach_the_optimum_that_a_full_search_finds(noise: float, dra
         weights = rng.multinomial(54, np.full(54, 1 / 54), size=54).astype(float)
     natural, converged = refind(models, HUBER, full, weights)
     assert converged.all()
-    residual = np.log(law.form.loss(natural[:, None], n, d)) - np.log(loss)
+    residual = np.log(law.form.predict(natural[:, None], n, d)) - np.log(loss)
     reached = (weights * HUBER.value(residual)).sum(axis=1)
     for value_reached, weight in zip(reached, weights, strict=True):
         assert value_reached <= find(models, HUBER, weight).value * (1 + 1e-8)

@@ -50,7 +50,7 @@ def test_models_give_the_same_loss_as_the_law(surface: Law) -> None:
         theta = model.starts(ones)
         natural = model.natural(theta)
         np.testing.assert_allclose(
-            model.predict(theta), surface.form.loss(natural[:, None], n, d), rtol=1e-9
+            model.predict(theta), surface.form.predict(natural[:, None], n, d), rtol=1e-9
         )
 
 

@@ -1,0 +1,227 @@
+"""What a law is: a form, which is an equation and what is known of its constants, with numbers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from scalefit.errors import PlanError
+from scalefit.laws.base import (
+    Allocation,
+    Constant,
+    Constraints,
+    Convention,
+    Flags,
+    FloatArray,
+    Model,
+)
+from scalefit.laws.smooth import Smooth
+
+ABSENT = 1e-3  # a constant whose scaling moves no prediction by this fraction means nothing
+ROWS = 200  # that are looked at for it
+PLACES, SECTIONS = 400, 80  # of the search for a numerical optimum over log N
+
+
+class Form(ABC):
+    """A functional form, one file each in ``scalefit/laws``.
+
+    A form says its equation once, as an expression; ``Smooth`` gives the derivatives. theta always
+    holds the constants on its last axis, in the order of ``constants``.
+
+    Attributes:
+        name, equation: how people call it and write it.
+        constants: see ``Constant``.
+        variables: what it is a function of, by the names of the runs table.
+        response: what it predicts.
+        driven: by variable, the exponent that three different values of it determine.
+        ties: pairs of constants that may be one; None for any.
+        scanned: the constants over which ``--certify`` looks for a better optimum, at most two.
+        plans: whether it has an optimum N*(C), D*(C).
+    """
+
+    name: ClassVar[str]
+    equation: ClassVar[str]
+    constants: ClassVar[tuple[Constant, ...]]
+    variables: ClassVar[tuple[str, ...]] = ("params", "tokens")
+    response: ClassVar[str] = "loss"
+    driven: ClassVar[Mapping[str, str]] = {}
+    ties: ClassVar[tuple[frozenset[str], ...] | None] = None
+    scanned: ClassVar[tuple[str, ...]] = ()
+    plans: ClassVar[bool] = False
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the constants."""
+        return tuple(constant.name for constant in self.constants)
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What a table must hold for it, the response last; compute too for a law of N and D."""
+        compute = ("flops",) if self.surface else ()
+        return tuple(dict.fromkeys((*self.variables, *compute, self.response)))
+
+    @property
+    def surface(self) -> bool:
+        """Whether it says the loss of every N and D."""
+        return self.response == "loss" and self.variables[:2] == ("params", "tokens")
+
+    def constant(self, name: str) -> Constant:
+        """The constant called so."""
+        return self.constants[self.parameters.index(name)]
+
+    @abstractmethod
+    def formula(self, theta: Sequence[Any], *inputs: Any) -> Any:
+        """The equation: constants and variables, as numbers, arrays or jets, in; response out."""
+
+    def predict(self, theta: FloatArray, *inputs: FloatArray) -> FloatArray:
+        """The response for theta (..., parameters) and variables of broadcastable shape."""
+        with np.errstate(all="ignore"):
+            value: FloatArray = self.formula(tuple(np.moveaxis(theta, -1, 0)), *inputs)
+        return value
+
+    def inputs(self, frame: pd.DataFrame) -> tuple[FloatArray, ...]:
+        """The variables of the rows of a table, each of shape (rows,)."""
+        return tuple(frame[name].to_numpy(dtype=np.float64) for name in self.variables)
+
+    @abstractmethod
+    def starts(
+        self, inputs: tuple[FloatArray, ...], response: FloatArray, weights: FloatArray
+    ) -> FloatArray:
+        """Constants from which a search may begin, shape (points, parameters).
+
+        Args:
+            inputs: the variables, each of shape (rows,).
+            response: what was measured, shape (rows,).
+            weights: of the rows, shape (rows,).
+        """
+
+    def models(
+        self, *columns: FloatArray, constraints: Constraints | None = None
+    ) -> tuple[Model, ...]:
+        """The form on runs (its variables, then the response), in the order they are tried."""
+        return (Smooth(self, columns[:-1], columns[-1], constraints),)
+
+    def limits(self, constraints: Constraints | None = None) -> tuple[FloatArray, FloatArray]:
+        """The least and largest admissible value of every constant, each shape (parameters,)."""
+        said = constraints or Constraints()
+        ranges = [said.range(c.name, (min(c.low, 0.0), np.inf)) for c in self.constants]
+        low, high = np.array(ranges, dtype=np.float64).T
+        return low, high
+
+    def vanished(self, theta: FloatArray, *columns: FloatArray) -> Flags:
+        """Which constants mean nothing at theta (batch, parameters), given the runs; same shape.
+
+        Those whose scaling moves no prediction by a thousandth of it, and those on the edge of
+        their range.
+        """
+        some = np.unique(np.linspace(0, len(columns[-1]) - 1, ROWS).astype(int))
+        inputs = [column[some] for column in columns[:-1]]
+        value = self.predict(theta[:, None], *inputs)
+        gone = np.empty(theta.shape, dtype=bool)
+        for i, constant in enumerate(self.constants):
+            scaled = theta.copy()
+            scaled[:, i] *= 1 + ABSENT
+            with np.errstate(all="ignore"):
+                moved = np.abs(self.predict(scaled[:, None], *inputs) / value - 1).max(axis=1)
+            edge = (theta[:, i] <= constant.low) & (constant.low != 0)
+            gone[:, i] = ~(moved > ABSENT**2) | edge | (theta[:, i] >= constant.high)
+        return gone
+
+    def optimum(self, theta: FloatArray, flops: FloatArray) -> Allocation:
+        """The N and D of least loss with C = 6ND, for theta (..., parameters) and C that broadcast.
+
+        By search over log N, unless a form knows better.
+
+        Raises:
+            PlanError: if the form has no optimum.
+        """
+        if not self.surface:
+            raise PlanError(
+                f"{self.equation} says nothing of N and D at a budget, so it plans nothing"
+            )
+        theta, flops = np.asarray(theta, float), np.asarray(flops, float)
+        shape = np.broadcast_shapes(theta.shape[:-1], flops.shape)
+        log_nd = np.log(np.broadcast_to(flops, shape) / 6)
+        wide = np.broadcast_to(theta, (*shape, theta.shape[-1]))
+
+        def loss(log_n: FloatArray, extra: int) -> FloatArray:
+            at = log_nd.reshape((1,) * extra + log_nd.shape)
+            return self.predict(wide, np.exp(log_n), np.exp(at - log_n))
+
+        log_n = golden(loss, log_nd)
+        params, tokens = np.exp(log_n), np.exp(log_nd - log_n)
+        return Allocation(
+            flops=flops, params=params, tokens=tokens, loss=self.predict(wide, params, tokens)
+        )
+
+    def exponents(self, theta: FloatArray) -> FloatArray:  # noqa: ARG002 - for those that plan
+        """The planned exponents (a, b): N* grows as C^a and D* as C^b; shape (..., 2).
+
+        Raises:
+            PlanError: if the form has none.
+        """
+        raise PlanError(f"{self.equation} has no exponents of N* and D*")
+
+
+def golden(loss: Any, log_nd: FloatArray) -> FloatArray:
+    """The log N of least ``loss(log_n, extra axes)`` for every log(ND): a scan, then sections."""
+    places = np.linspace(0, 1, PLACES).reshape(-1, *(1,) * log_nd.ndim)
+    values = loss(places * log_nd, 1)
+    best = np.nanargmin(np.where(np.isfinite(values), values, np.inf), axis=0)
+    step = log_nd / (PLACES - 1)
+    low, high = (best - 1) * step, (best + 1) * step
+    ratio = (np.sqrt(5) - 1) / 2
+    for _ in range(SECTIONS):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        lower = loss(left, 0) < loss(right, 0)
+        low, high = np.where(lower, low, left), np.where(lower, right, high)
+    middle: FloatArray = (low + high) / 2
+    return middle
+
+
+def grid(*axes: Sequence[float]) -> FloatArray:
+    """All combinations, shape (points, axes)."""
+    return np.array(list(product(*axes)), dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Law:
+    """A form with its constants: N in parameters, D in tokens, C in FLOP.
+
+    Attributes:
+        name: how people call it, "besiroglu2024" or the file of a fit.
+        form: the functional form, which knows the value and the optimum.
+        params: the constants by name, in the order of ``form.parameters``.
+        convention: what N, C and L mean.
+        source: paper and equation, or the runs it was fitted to.
+        flops_seen: the largest compute among the runs behind it, None where unknown.
+    """
+
+    name: str
+    form: Form
+    params: Mapping[str, float]
+    convention: Convention = field(default_factory=Convention)
+    source: str | None = None
+    flops_seen: float | None = None
+
+    @property
+    def theta(self) -> FloatArray:
+        """The constants as a vector, shape (parameters,)."""
+        return np.array([self.params[name] for name in self.form.parameters], dtype=np.float64)
+
+    def predict(self, *inputs: npt.ArrayLike) -> FloatArray:
+        """The form's response for its variables, in their order (broadcast)."""
+        return self.form.predict(self.theta, *(np.asarray(x, dtype=np.float64) for x in inputs))
+
+    def loss(self, params: npt.ArrayLike, tokens: npt.ArrayLike) -> FloatArray:
+        """Predicted loss for N ``params`` and D ``tokens`` (broadcast against each other)."""
+        return self.predict(params, tokens)
+
+    def optimum(self, flops: npt.ArrayLike) -> Allocation:
+        """The N and D of least loss for a compute of ``flops``."""
+        return self.form.optimum(self.theta, np.asarray(flops, dtype=np.float64))
