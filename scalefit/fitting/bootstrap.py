@@ -157,7 +157,11 @@ def _limits(draws: FloatArray, level: float) -> list[tuple[float, float] | tuple
         return [(None, None)] * draws.shape[1]
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
-    return list(zip(low.tolist(), high.tolist(), strict=True))
+    known = np.isfinite(low) & np.isfinite(high)
+    return [
+        (float(a), float(b)) if ok else (None, None)
+        for a, b, ok in zip(low, high, known, strict=True)
+    ]
 
 
 def _refitted(

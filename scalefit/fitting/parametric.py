@@ -1,6 +1,6 @@
 """Approach 3 of Hoffmann et al. 2022: fit L(N, D) to every run at once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -127,7 +127,7 @@ def fit(
         dropped=tuple(runs.dropped),
         draws=sure.draws,
         certificate=certificate,
-        domain=domain(shape, runs),
+        domain=domain((*shape.variables, "flops", shape.response), runs),
     )
 
 
@@ -279,8 +279,7 @@ def _status(
     return Status.BOUND_HIT if certificate.bounds else Status.CONVERGED
 
 
-def domain(form: Form, runs: Runs) -> Domain:
-    """The ranges of what a form is about among the runs, and of their compute if it is known."""
-    named = dict.fromkeys((*form.variables, "flops", form.response))
-    found = {name: runs.frame[name] for name in named if name in runs.frame}
+def domain(names: Iterable[str], runs: Runs) -> Domain:
+    """The ranges of these quantities among the runs, of those that the table has."""
+    found = {name: runs.frame[name] for name in dict.fromkeys(names) if name in runs.frame}
     return {name: (float(values.min()), float(values.max())) for name, values in found.items()}
