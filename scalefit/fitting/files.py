@@ -6,21 +6,23 @@ from pathlib import Path
 
 from scalefit.errors import FitError
 from scalefit.fitting.result import Fit
+from scalefit.laws import Form
 
 SUFFIX = ".fit.json"
 
 
-def beside(table: str) -> Path:
+def beside(table: str, method: str = "parametric") -> Path:
     """Where the fit of a table belongs: ``results.parquet`` -> ``results.fit.json``.
 
-    A glob or stdin has no single place, and a folder that cannot be written to holds no new file:
-    then it is the current folder.
+    By another approach it is ``results.isoflop.fit.json`` or ``results.envelope.fit.json``. A glob
+    or stdin has no single place, and a folder that cannot be written to holds no new file: then it
+    is the current folder.
     """
-    path = Path(table)
+    path, suffix = Path(table), ("" if method == "parametric" else f".{method}") + SUFFIX
     if not path.exists():
-        return Path(("stdin" if table == "-" else "runs") + SUFFIX)
+        return Path(("stdin" if table == "-" else "runs") + suffix)
     folder = path.parent if os.access(path.parent, os.W_OK) else Path()
-    return folder / (path.resolve().name.split(".")[0] + SUFFIX)
+    return folder / (path.resolve().name.split(".")[0] + suffix)
 
 
 def newest(folder: Path) -> Path | None:
@@ -52,8 +54,8 @@ def save(fit: Fit, path: Path) -> Path:
     return path
 
 
-def load(path: Path) -> Fit:
-    """The fit in a JSON file.
+def load(path: Path, *, form: Form | None = None) -> Fit:
+    """The fit in a JSON file; a fit of your own form needs that ``form``.
 
     Raises:
         FitError: if the file cannot be read or holds no fit.
@@ -63,7 +65,7 @@ def load(path: Path) -> Fit:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise FitError(f"{path} cannot be read as a fit: {reason}") from None
-    return Fit.from_json(text, name=str(path))
+    return Fit.from_json(text, name=str(path), form=form)
 
 
 def _is_fit(path: Path) -> bool:

@@ -194,8 +194,10 @@ class Fit:
         return json.dumps(self.to_dict(), allow_nan=False)
 
     @classmethod
-    def from_json(cls, text: str, *, name: str) -> "Fit":
+    def from_json(cls, text: str, *, name: str, form: Form | None = None) -> "Fit":
         """Read what ``to_json`` wrote; ``name`` is where it came from.
+
+        A fit of your own form needs that ``form``, since no file may say what is executed.
 
         Raises:
             FitError: if the text is not a fit of a schema this version reads.
@@ -210,7 +212,7 @@ class Fit:
                 f"{name} has schema {schema!r}, this version reads {SCHEMA}; refit the runs with it"
             )
         try:
-            return _from_document(document, name)
+            return _from_document(document, name, form)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise FitError(
                 f"{name} is a fit with a missing or wrong entry ({error}); refit the runs"
@@ -221,9 +223,9 @@ def _known(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _from_document(document: dict, name: str) -> Fit:  # type: ignore[type-arg] # parsed JSON
+def _from_document(document: dict, name: str, form: Form | None) -> Fit:  # type: ignore[type-arg] # parsed JSON
     runs, domain = document["runs"], document["runs"]["domain"]
-    form = form_named(document["form"])
+    form = form or form_named(document["form"])
     constants = {key: _read_constant(form, key, document) for key in form.parameters}
     law = Law(
         name=name,

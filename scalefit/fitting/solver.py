@@ -27,11 +27,15 @@ ROUNDING = 1e-15  # of a residual; a step that raises the objective by no more h
 DAMPING = 1e-3  # Levenberg's lambda at the start, and the most at which a problem may settle
 NEGLIGIBLE = 1e-9  # below this lambda is 0, and Newton converges quadratically
 STUCK = 1e12
+VANISHED = 1e-6  # of the largest curvature met: where less is left, no run bends the objective
 TINY = 1e-300
 NARROWING = 4.0  # from one threshold to the next
 FINEST = 1e-7  # the last threshold of a kinked loss, over the scale of the residuals
 LOOSE, LOOSE_STEPS = 1e-3, 12  # how well a wider threshold is solved on the way to Huber's
 TIGHT, TIGHT_STEPS = 1e-9, 60  # and on the way to a kink, where each tells of the next
+
+# A step beyond what doubles hold is refused like any other that does not descend.
+FAR_STEPS = np.errstate(over="ignore", invalid="ignore")
 
 # Arrays of a chunk are made and freed thousands of times. Freeing a large one first teaches the C
 # library's allocator to keep such memory instead of returning it, a third of a bootstrap's time.
@@ -126,6 +130,7 @@ def _bend(
     return np.where(exact[:, None], newton, weights * objective.majorant(residual))
 
 
+@FAR_STEPS
 def minimise(
     model: Model,
     objective: Objective,
@@ -218,6 +223,7 @@ def _ahead(
     return np.where(better[:, None], ahead, at)
 
 
+@FAR_STEPS
 def descend(
     model: Model,
     objective: Objective,
@@ -237,8 +243,10 @@ def descend(
     # Where all are at one point, as resamples are at first, one pass serves every weighting.
     together = (theta == theta[:1]).all()
     state = expand(model, objective, theta[: 1 if together else None], weigh, exact)
+    steepest = np.zeros((theta.shape[1], count))  # the largest curvature along each coordinate
     for _ in range(most):
-        step, gain, descends = _step(model, state, theta, damping)
+        steepest = np.maximum(steepest, np.abs(np.einsum("iir->ir", state.hessian)))
+        step, gain, descends = _step(model, state, theta, damping, VANISHED * steepest)
         trial = np.clip(theta + step, model.lower, model.upper)
         settled = descends & (damping <= DAMPING) & (gain <= tolerance * state.value)
         stiff = objective.stiffness * weigh.sum(axis=-1)
@@ -253,7 +261,7 @@ def descend(
             keep = ~(done | stuck)
             at, weigh, theta, trial = at[keep], weigh[keep], theta[keep], trial[keep]
             damping, exact, newton = damping[keep], exact[keep], newton[keep]
-            rounding = rounding[keep]
+            rounding, steepest = rounding[keep], steepest[:, keep]
             settled, descends, state = settled[keep], descends[keep], state.select(keep)
         if not len(at):
             break
@@ -275,16 +283,19 @@ def descend(
 
 
 def _step(
-    model: Model, state: Expansion, theta: FloatArray, damping: FloatArray
+    model: Model, state: Expansion, theta: FloatArray, damping: FloatArray, least: FloatArray
 ) -> tuple[FloatArray, FloatArray, Flags]:
-    """Damped step inside the box (batch, p), its predicted gain, and whether it descends."""
+    """Damped step inside the box (batch, p), its predicted gain, and whether it descends.
+
+    Damping is in proportion to the curvature, but not to less than ``least`` (p, batch).
+    """
     below = (theta <= model.lower).T & (state.gradient > 0)
     above = (theta >= model.upper).T & (state.gradient < 0)
     pushed = below | above
     gradient = np.where(pushed, 0.0, state.gradient)
     hessian = np.where(pushed[:, None] | pushed[None, :], 0.0, state.hessian)
     for i in range(len(gradient)):
-        stiffer = hessian[i, i] + np.abs(hessian[i, i]) * damping + TINY
+        stiffer = hessian[i, i] + np.maximum(np.abs(hessian[i, i]), least[i]) * damping + TINY
         hessian[i, i] = np.where(pushed[i], 1.0, stiffer)
     step, positive = solve_positive(hessian, -gradient)
     gain = -0.5 * (gradient * step).sum(axis=0)

@@ -19,14 +19,15 @@ def amplitudes(features: FloatArray, weights: FloatArray, target: FloatArray) ->
     Args:
         features: each term over the measured loss, shape (terms, points, runs).
         weights: of the runs, shape (runs,).
-        target: what the terms should add up to, over the measured loss, shape (runs,).
+        target: what the terms should add up to, over the measured loss, shape (runs,) or (points,
+            runs).
 
     Returns:
         shape (terms, points); zeros where no set of terms can be told apart.
     """
     weighted = features * weights
     matrix = np.einsum("kpn,mpn->kmp", weighted, features)
-    vector = weighted @ target
+    vector = weighted @ target if target.ndim == 1 else (weighted * target).sum(axis=-1)
     best = np.zeros(vector.shape[1])
     found: FloatArray = np.zeros_like(vector)
     count = len(features)

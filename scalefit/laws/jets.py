@@ -5,7 +5,7 @@ elementary functions act on jets by the chain rule, so that an equation written 
 also gives exact derivatives (forward-mode differentiation: Griewank & Walther 2008, chapter 13).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,15 +17,49 @@ Curve = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
 class Jet:
-    """value (batch, n), first derivatives (batch, p, n), second derivatives (batch, p, p, n).
+    """A number's value and its derivatives by those k of p variables that it depends on.
 
     Trailing axes of length one stand for a number that is the same for every n.
+
+    Attributes:
+        value: shape (batch, n).
+        slopes, bends: first and second derivatives, shapes (batch, k, n) and (batch, k, k, n).
+        of: which variables these are, in order.
+        count: p.
     """
 
-    __slots__ = ("first", "second", "value")
+    __slots__ = ("bends", "count", "of", "slopes", "value")
 
-    def __init__(self, value: FloatArray, first: FloatArray, second: FloatArray) -> None:
-        self.value, self.first, self.second = value, first, second
+    def __init__(
+        self,
+        value: FloatArray,
+        slopes: FloatArray,
+        bends: FloatArray,
+        of: tuple[int, ...],
+        count: int,
+    ) -> None:
+        self.value, self.slopes, self.bends, self.of, self.count = value, slopes, bends, of, count
+
+    @property
+    def first(self) -> FloatArray:
+        """First derivatives by all variables, shape (batch, p, n)."""
+        return self.by(tuple(range(self.count))).slopes
+
+    @property
+    def second(self) -> FloatArray:
+        """Second derivatives by all variables, shape (batch, p, p, n)."""
+        return self.by(tuple(range(self.count))).bends
+
+    def by(self, of: tuple[int, ...]) -> "Jet":
+        """The same number, with its derivatives by these variables, its own among them."""
+        if of == self.of:
+            return self
+        at, k = np.array([of.index(i) for i in self.of], dtype=np.intp), len(of)
+        slopes = np.zeros((len(self.slopes), k, self.slopes.shape[-1]))
+        bends = np.zeros((len(self.bends), k, k, self.bends.shape[-1]))
+        slopes[:, at] = self.slopes
+        bends[:, at[:, None], at] = self.bends
+        return Jet(self.value, slopes, bends, of, self.count)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if method != "__call__" or kwargs:
@@ -44,34 +78,35 @@ class Jet:
 
     def through(self, value: FloatArray, slope: FloatArray, bend: FloatArray) -> "Jet":
         """F of this, given f, f' and f'' there."""
-        square = self.first[:, :, None] * self.first[:, None]
-        return Jet(
-            value,
-            slope[:, None] * self.first,
-            slope[:, None, None] * self.second + bend[:, None, None] * square,
-        )
+        square = self.slopes[:, :, None] * self.slopes[:, None]
+        bends = slope[:, None, None] * self.bends + bend[:, None, None] * square
+        return Jet(value, slope[:, None] * self.slopes, bends, self.of, self.count)
 
     def __add__(self, other: Any) -> "Jet":
         if not isinstance(other, Jet):
-            return Jet(self.value + other, self.first, self.second)
-        return Jet(self.value + other.value, self.first + other.first, self.second + other.second)
+            return Jet(self.value + other, self.slopes, self.bends, self.of, self.count)
+        a, b = _alike(self, other)
+        return Jet(a.value + b.value, a.slopes + b.slopes, a.bends + b.bends, a.of, a.count)
 
     def __mul__(self, other: Any) -> "Jet":
         if not isinstance(other, Jet):
-            return Jet(self.value * other, self.first * other, self.second * other)
-        a, b = self, other
-        cross = a.first[:, :, None] * b.first[:, None]
+            slopes, bends = self.slopes * other, self.bends * other
+            return Jet(self.value * other, slopes, bends, self.of, self.count)
+        a, b = _alike(self, other)
+        cross = a.slopes[:, :, None] * b.slopes[:, None]
         return Jet(
             a.value * b.value,
-            a.first * b.value[:, None] + b.first * a.value[:, None],
-            a.second * b.value[:, None, None]
-            + b.second * a.value[:, None, None]
+            a.slopes * b.value[:, None] + b.slopes * a.value[:, None],
+            a.bends * b.value[:, None, None]
+            + b.bends * a.value[:, None, None]
             + cross
             + cross.swapaxes(1, 2),
+            a.of,
+            a.count,
         )
 
     def __neg__(self) -> "Jet":
-        return Jet(-self.value, -self.first, -self.second)
+        return Jet(-self.value, -self.slopes, -self.bends, self.of, self.count)
 
     def __sub__(self, other: Any) -> "Jet":
         return self.__add__(-other)
@@ -114,9 +149,55 @@ class Jet:
 
 def variables(theta: FloatArray) -> tuple[Jet, ...]:
     """The coordinates theta (batch, p) as jets in themselves, each of value (batch, 1)."""
-    p = theta.shape[-1]
-    still = np.zeros((1, p, p, 1))
-    return tuple(Jet(theta[:, [i]], np.eye(p)[None, :, [i]], still) for i in range(p))
+    p, one, still = theta.shape[-1], np.ones((1, 1, 1)), np.zeros((1, 1, 1, 1))
+    return tuple(Jet(theta[:, [i]], one, still, (i,), p) for i in range(p))
+
+
+def lift(
+    value: FloatArray,
+    first: Sequence[FloatArray],
+    second: Mapping[tuple[int, int], FloatArray],
+    inner: Sequence[Any],
+) -> Jet:
+    """The jet of f(g) for the jets g, given f and its derivatives by them.
+
+    Args:
+        value: f, shape (batch, n).
+        first: its slopes by each of g.
+        second: its second derivatives by pairs i >= j; those left out are 0.
+        inner: g; those that are no jets do not move.
+    """
+    numbers = [i for i, g in enumerate(inner) if isinstance(g, Jet)]
+    jets = _alike(*(inner[i] for i in numbers))
+    moving = list(zip(numbers, jets, strict=True))
+    slopes = [first[i][:, None] * g.slopes for i, g in moving]
+    bends = [first[i][:, None, None] * g.bends for i, g in moving]
+    for i, g in moving:
+        for j, h in moving:
+            pair = (max(i, j), min(i, j))
+            if pair in second:
+                product = g.slopes[:, :, None] * h.slopes[:, None]
+                bends.append(second[pair][:, None, None] * product)
+    return Jet(value, _total(slopes), _total(bends), jets[0].of, jets[0].count)
+
+
+def _total(parts: Sequence[FloatArray]) -> FloatArray:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _alike(*jets: Jet) -> tuple[Jet, ...]:
+    """The jets with their derivatives by the same variables: all that any of them depends on."""
+    of = tuple(sorted({i for jet in jets for i in jet.of}))
+    return tuple(jet.by(of) for jet in jets)
+
+
+def _still(x: Any, like: Jet) -> Jet:
+    """A number that does not move, as a jet like another one."""
+    value = np.broadcast_to(x, np.broadcast_shapes(np.shape(x), like.value.shape))
+    return Jet(value, np.zeros((1, 0, 1)), np.zeros((1, 0, 0, 1)), (), like.count)
 
 
 def _exp(x: Jet) -> Jet:
@@ -130,14 +211,16 @@ def _log(x: Jet) -> Jet:
 
 def _where(condition: Any, yes: Any, no: Any) -> Jet:
     either = yes if isinstance(yes, Jet) else no
-    yes, no = (x if isinstance(x, Jet) else either * 0.0 + x for x in (yes, no))
+    yes, no = _alike(*(x if isinstance(x, Jet) else _still(x, either) for x in (yes, no)))
     chosen = np.broadcast_to(
         condition, np.broadcast_shapes(np.shape(condition), either.value.shape)
     )
     return Jet(
         np.where(chosen, yes.value, no.value),
-        np.where(chosen[:, None], yes.first, no.first),
-        np.where(chosen[:, None, None], yes.second, no.second),
+        np.where(chosen[:, None], yes.slopes, no.slopes),
+        np.where(chosen[:, None, None], yes.bends, no.bends),
+        yes.of,
+        yes.count,
     )
 
 
