@@ -118,21 +118,24 @@ def read(
     *,
     columns: Mapping[str, str] | None = None,
     where: str | None = None,
-    needed: Sequence[str] = cleaning.QUANTITIES,
+    needed: Sequence[str] | None = cleaning.QUANTITIES,
 ) -> Runs:
     """The runs of a file, a folder of parts, a glob, or "-" (standard input).
 
     Parquet, CSV, JSON and JSON lines are told by content, and common names of other people's
     columns are recognised; `columns` ({"loss": "NAME"}) settles what is not. One of params, tokens
     and flops may be missing: it follows from C = 6ND. `where` selects rows (scalefit.where).
-    `needed` are the quantities that a law is about, the response last (`form.quantities`).
-    Raises DataError for what cannot be read or may not be fitted.
+    `needed` are the quantities that a law is about, the response last (`form.quantities`); None
+    asks for all that there is of compute and data, to choose a law by. Raises DataError for what
+    cannot be read or may not be fitted.
     """
     name = "standard input" if str(source) == "-" else str(source)
     frame = load(source)
+    asked = ("unique_tokens", "loss") if needed is None else needed
     found = recognise(
-        list(frame.columns), columns or {}, name, (*cleaning.COMPUTE, *needed, "run_id")
+        list(frame.columns), columns or {}, name, (*cleaning.COMPUTE, *asked, "run_id")
     )
+    needed = _present(found) if needed is None else needed
     wanted = dict.fromkeys((*cleaning.COMPUTE, *needed))
     raw = {quantity: frame[found[quantity]] for quantity in wanted if quantity in found}
     frame = frame.assign(**{quantity: cleaning.numbers(column) for quantity, column in raw.items()})
@@ -203,6 +206,13 @@ def write_part(directory: Path, run_id: str, rows: Sequence[Mapping[str, object]
 def finished(directory: Path) -> set[str]:
     """The ids of the runs whose parts are in this folder; a part is only ever there whole."""
     return {part.stem for part in part_files(directory)}
+
+
+def _present(found: Mapping[str, str]) -> tuple[str, ...]:
+    """What of compute and data a table has, or has by C = 6ND; the loss last."""
+    compute = [name for name in cleaning.COMPUTE if name in found]
+    known = cleaning.COMPUTE if len(compute) > 1 else tuple(compute)
+    return *known, *(["unique_tokens"] if "unique_tokens" in found else []), "loss"
 
 
 def _told(note: str | None) -> list[str]:

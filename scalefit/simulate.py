@@ -63,6 +63,8 @@ def simulate(
         for x in np.broadcast_arrays(np.asarray(params, float), np.asarray(tokens, float))
     )
     _check(noise, len(n))
+    if not law.form.surface:
+        raise DataError(f"{law.name} is no law of N and D ({law.form.equation}), so no run follows")
     if not ((n >= 1) & (d >= 1) & (n < 2**63) & (d < 2**63)).all():
         raise DataError("a run needs at least one parameter and one token, and fewer than 2^63")
     rng = np.random.default_rng(seed)

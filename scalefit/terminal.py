@@ -2,10 +2,11 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import click
+from click.core import ParameterSource
 
 from scalefit.errors import QuantityError, ScalefitError
 
@@ -154,6 +155,84 @@ def level_option(command: Callable[..., Any]) -> Callable[..., Any]:
         show_default=True,
         help="Confidence of the intervals.",
     )(command)
+
+
+INTERVALS = ("bootstrap", "size", "wild", "hc3", "profile")
+OBJECTIVES = ("huber-log", "lad-log", "mse-log", "mse", "asymmetric-mae")
+
+
+def fitting_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of approach 3, of which the replicates and their seed serve every approach."""
+    options = (
+        click.option(
+            "--objective",
+            type=click.Choice(OBJECTIVES),
+            default="huber-log",
+            show_default=True,
+            help="What is summed over rows and minimised.",
+        ),
+        click.option(
+            "--delta",
+            type=Threshold(),
+            default=1e-3,
+            show_default=True,
+            help="Huber's threshold, or adaptive: 1.345 robust sd of the residuals.",
+        ),
+        click.option(
+            "--fix", type=Wish("value"), multiple=True, help="E=1.69: not fitted. Repeatable."
+        ),
+        click.option(
+            "--bound", type=Wish("range"), multiple=True, help="alpha=0.1:0.9. Repeatable."
+        ),
+        click.option(
+            "--tie", type=Wish("other"), multiple=True, help="alpha=beta: one exponent for both."
+        ),
+        click.option("--weights", metavar="COLUMN", help="What each row's loss counts."),
+        click.option(
+            "--interval",
+            type=click.Choice(INTERVALS),
+            default="bootstrap",
+            show_default=True,
+            help="How the intervals are found; see docs/statistics.md.",
+        ),
+        click.option(
+            "--bootstrap",
+            type=click.IntRange(0),
+            default=1000,
+            show_default=True,
+            metavar="R",
+            help="Replicates behind the intervals; 0 for none.",
+        ),
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+        click.option(
+            "--certify", is_flag=True, help="Also scan all exponents for a better optimum."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+LAW, WISHES = ("form", "objective", "delta"), ("fix", "bound", "tie", "weights", "interval")
+MEANINGLESS: Mapping[str, tuple[str, ...]] = {
+    "parametric": ("variant", "flops"),
+    "isoflop": (*LAW, *WISHES, "certify", "flops"),
+    "envelope": (*LAW, *WISHES, "certify", "flops"),
+    "all": (*WISHES, "certify", "variant", "output"),
+    "audit": (*WISHES, "certify", "variant", "output", "form", "method"),
+}
+"""What says nothing to a task of ``scalefit fit``; ignoring it would mislead."""
+
+
+def refuse(task: str) -> None:
+    """Stop where an option was given that the task does not know."""
+    ctx = click.get_current_context()
+    for name in MEANINGLESS[task]:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            what = "--audit" if task == "audit" else f"--method {task}"
+            raise click.UsageError(
+                f"--{name} means nothing with {what}; leave one of them out", ctx
+            )
 
 
 def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -142,7 +142,7 @@ def backtest(
         fit, form=form, objective=objective, delta=delta, bootstrap=max(bootstrap, 2), seed=seed
     )
     done, skipped = [], []
-    for at in _places(runs, cuts):
+    for at in places(runs, cuts):
         try:
             done.append(_cut(runs, at, learn, seed, level))
         except FitError as error:
@@ -173,11 +173,11 @@ def predict(
     return low, high
 
 
-def _places(runs: Runs, cuts: int) -> list[float]:
-    """Compute at which to cut, ascending; a cut below the largest, and each but once."""
-    flops = runs.frame["flops"].to_numpy(dtype=np.float64)
-    places = np.quantile(flops, np.linspace(FIRST, LAST, cuts), method="lower")
-    return [float(place) for place in np.unique(places[places < flops.max()])]
+def places(runs: Runs, cuts: int, axis: str = "flops") -> list[float]:
+    """Where to cut compute (or another axis), ascending; below the largest, and each but once."""
+    values = runs.frame[axis].to_numpy(dtype=np.float64)
+    found = np.quantile(values, np.linspace(FIRST, LAST, cuts), method="lower")
+    return [float(place) for place in np.unique(found[found < values.max()])]
 
 
 def _cut(runs: Runs, at: float, learn: Callable[[Runs], Fit], seed: int, level: float) -> Cut:

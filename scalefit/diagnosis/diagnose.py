@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from scalefit.diagnosis.corner import corner, on_corner
 from scalefit.diagnosis.influence import Influence, influence
 from scalefit.diagnosis.residuals import (
     MOST_DF,
@@ -17,7 +18,7 @@ from scalefit.diagnosis.residuals import (
     spread,
 )
 from scalefit.diagnosis.sensitivity import REACH, Variant, sensitivity
-from scalefit.fitting.parametric import fit
+from scalefit.fitting.parametric import HOFFMANNS, fit
 from scalefit.fitting.result import Fit
 from scalefit.quantities import format_count, format_flops
 from scalefit.runs import Runs
@@ -112,6 +113,7 @@ def diagnose(
     names = tuple(_row_names(runs))
     findings = (
         *_on_residuals(shape, parts, shared),
+        *_on_form(runs, fitted),
         *_on_identification(fitted),
         *_on_influence(moved, names),
         *_on_sensitivity(fitted, variants),
@@ -218,6 +220,15 @@ def _on_sensitivity(fitted: Fit, variants: tuple[Variant, ...]) -> Iterator[str]
         f"Over {len(variants)} choices of objective and of rows left out, "
         f"{', '.join(spans)}{at if optima else ''}."
     )
+
+
+def _on_form(runs: Runs, fitted: Fit) -> Iterator[str]:
+    if fitted.law.form.name != "chinchilla":
+        return
+    aim = fitted.objective
+    said = on_corner(corner(runs, objective=aim.name, delta=aim.delta or HOFFMANNS))
+    if said:
+        yield said
 
 
 def _axis_value(part: Group, value: float) -> str:

@@ -1,20 +1,30 @@
 """Fits and plans as text: units in the heading, every value beside its interval."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import floor, log10
+from textwrap import wrap
+from typing import Any
 
-from scalefit.fitting import Certificate, Fit, Interval, Scan
+from scalefit.fitting import Certificate, Fit, Interval, Point, Scan
+from scalefit.laws import Convention
 from scalefit.planning import Band, Plan, Quantity
 from scalefit.quantities import format_count, format_flops
 
 GAP = "not identified"
 UNKNOWN = "–"
-EXPONENT = {"a": "a, N* ~ C^a", "b": "b, D* ~ C^b"}
+WIDTH = 98
+HANGING: Mapping[str, Any] = {"subsequent_indent": " " * 7}
+MOST_POINTS = 24
+EXPONENT = {
+    "a": "a, N* ~ C^a", "b": "b, D* ~ C^b",
+    "N_1": "N* at C_1", "D_1": "D* at C_1", "L_1": "L* - E at C_1",
+}  # fmt: skip
 SYMBOL = {"params": "N", "tokens": "D", "flops": "C", "unique_tokens": "unique D"}
 COUNTED = {
     "total": "N counts all parameters",
     "non_embedding": "N counts non-embedding parameters",
-    "unknown": "N as the table counts it",
+    "unknown": "N as its source counts it",
+    "flops_per_token": "N is a sixth of the FLOP a token",
 }
 
 
@@ -22,27 +32,39 @@ def fit_text(fit: Fit) -> str:
     """The fitted law, its intervals, how it was found and what it has seen."""
     convention = fit.law.convention
     form = fit.law.form
+    anchor = (
+        f"; C_1 = {format_flops(fit.law.params['C_1'])} FLOP" if "C_1" in fit.law.params else ""
+    )
     heading = f"{form.name.capitalize()} law   {form.equation}"
     level = next(iter(fit.intervals.values())).level
     conventions = [
-        *([_unit(convention.loss)] if "loss" in (form.response, *form.variables) else []),
+        *([loss_unit(convention.loss)] if "loss" in (form.response, *form.variables) else []),
         *([COUNTED[convention.params]] if "params" in form.variables else []),
     ]
     return "\n".join(
         [
-            f"{heading}   {'; '.join(conventions)}",
+            f"{heading}   {'; '.join(conventions)}{anchor}",
             _runs_used(fit),
             "",
             f"{'':<14}{'value':>10}    {100 * level:g}% interval",
-            *(_interval_row(name, entry, fit.constraints) for name, entry in fit.intervals.items()),
+            *(_interval_row(name, entry, fit) for name, entry in fit.intervals.items()),
             "",
+            *_point_rows(fit),
             *_evidence(fit),
+            *(line for note in fit.notes for line in wrap(f"Note   {note}", WIDTH, **HANGING)),
         ]
     )
 
 
-def _unit(loss: str) -> str:
+def loss_unit(loss: str) -> str:
+    """In words."""
     return "loss as in the table" if loss == "unknown" else f"loss in {loss}"
+
+
+def flops_rule(convention: Convention) -> str:
+    """How C is counted, to stand after it."""
+    own = convention.flops == "own"
+    return "as its authors count it" if own else f"= {convention.flops}"
 
 
 def _runs_used(fit: Fit) -> str:
@@ -51,20 +73,50 @@ def _runs_used(fit: Fit) -> str:
     return f"{fit.used} rows used of {total}" + (f"; {left_out}" if left_out else "")
 
 
-def _interval_row(name: str, entry: Interval, constraints: tuple[str, ...]) -> str:
-    start = f"{EXPONENT.get(name, name):<14}{_number(entry.value):>10}"
-    said = next((wish for wish in constraints if name in wish.split()), None)
+def _interval_row(name: str, entry: Interval, fit: Fit) -> str:
+    start = f"{EXPONENT.get(name, name):<14}{number(entry.value):>10}"
+    said = next((wish for wish in fit.constraints if name in wish.split()), None)
     if said and entry.low == entry.high:
         return f"{start}    as given: {said}"
-    limits = f"{_number(entry.low):>10} … {_number(entry.high)}"
+    limits = f"{number(entry.low):>10} … {number(entry.high)}"
     return f"{start}{limits}" if entry.identified else f"{start}{limits:<26}{GAP}"
+
+
+def _point_rows(fit: Fit) -> list[str]:
+    """The optima that a frontier is drawn through."""
+    if not fit.points:
+        return []
+    shown = fit.points[:: max(1, -(-len(fit.points) // MOST_POINTS))]
+    gap = f"; {len(shown)} of {len(fit.points)} shown" if len(shown) < len(fit.points) else ""
+    return [
+        f"{'C':>10}{'N*':>10}{'D*':>10}{'L*':>9}{'runs':>6}{gap}",
+        *(_point_row(point) for point in shown),
+        "",
+    ]
+
+
+def _point_row(point: Point) -> str:
+    size, data = (UNKNOWN if x is None else format_count(x) for x in (point.params, point.tokens))
+    loss = UNKNOWN if point.loss is None else f"{point.loss:.4f}"
+    note = f"    not used: {point.note}" if point.note else ""
+    return f"{format_flops(point.flops):>10}{size:>10}{data:>10}{loss:>9}{point.rows:>6}{note}"
 
 
 def _evidence(fit: Fit) -> list[str]:
     seen = ", ".join(
         f"{SYMBOL.get(name, name)} {_range(name, span)}" for name, span in fit.domain.items()
     )
-    return [*(_proof(fit, fit.certificate) if fit.certificate else []), f"Seen   {seen}"]
+    proof = _proof(fit, fit.certificate) if fit.certificate else [_lines_line(fit)]
+    return [*proof, f"Seen   {seen}"]
+
+
+def _lines_line(fit: Fit) -> str:
+    used = sum(not point.note for point in fit.points)
+    return (
+        f"Fit    {fit.status.replace('_', ' ')}; lines in log N* and log D* through {used} of "
+        f"{len(fit.points)} optima; {fit.interval} intervals, {len(fit.draws)} draws of "
+        f"{fit.resampled}"
+    )
 
 
 def _proof(fit: Fit, proof: Certificate) -> list[str]:
@@ -87,7 +139,7 @@ def _range(name: str, span: tuple[float, float]) -> str:
         return _span(span)
     if name == "flops":
         return f"{format_flops(low)} to {format_flops(high)} FLOP"
-    return f"{low:.3f} to {high:.3f}" if name == "loss" else f"{_number(low)} to {_number(high)}"
+    return f"{low:.3f} to {high:.3f}" if name == "loss" else f"{number(low)} to {number(high)}"
 
 
 def _scan_line(scan: Scan | None) -> list[str]:
@@ -108,23 +160,31 @@ def plan_text(plan: Plan, *, origin: str) -> str:
     convention = plan.law.convention
     level = plan.params.level
     heading = f"{100 * level:g}% interval" if level else "no interval"
-    law = f"C = {convention.flops}; {COUNTED[convention.params]}; {_unit(convention.loss)}"
+    unit = f"; {loss_unit(convention.loss)}" if plan.loss else ""
     return "\n".join(
         [
             f"{format_flops(plan.flops)} FLOP by {origin}",
-            law,
+            f"C {flops_rule(convention)}; {COUNTED[convention.params]}{unit}",
             "",
             f"{'':<18}{'optimum':>10}    {heading}",
             _planned("parameters N", plan.params, format_count),
             _planned("tokens D", plan.tokens, format_count),
-            _planned("tokens/parameter", plan.tokens_per_param, _number),
-            _planned("loss", plan.loss, _number),
-            "",
-            "Nearly as good at the same compute; the optimum is flat:",
-            f"{'':<18}{'parameters':>22}{'tokens':>22}{'loss':>10}",
-            *(_band_row(band) for band in plan.band),
+            _planned("tokens/parameter", plan.tokens_per_param, number),
+            _planned("loss", plan.loss, number) if plan.loss else "The law does not say the loss.",
+            *_band_rows(plan.band),
         ]
     )
+
+
+def _band_rows(bands: tuple[Band, ...]) -> list[str]:
+    if not bands:
+        return []
+    return [
+        "",
+        "Nearly as good at the same compute; the optimum is flat:",
+        f"{'':<18}{'parameters':>22}{'tokens':>22}{'loss':>10}",
+        *(_band_row(band) for band in bands),
+    ]
 
 
 def _band_row(band: Band) -> str:
@@ -142,7 +202,7 @@ def _span(limits: tuple[float, float]) -> str:
     return f"{format_count(limits[0])} to {format_count(limits[1])}"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Four significant digits, so that neighbouring limits can be told apart."""
     if value is None:
         return UNKNOWN
