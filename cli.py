@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,21 +16,22 @@ from scalefit.terminal import (
     Amount,
     Commands,
     Status,
-    Threshold,
-    Wish,
+    fitting_options,
     json_option,
     level_option,
     reading_options,
+    refuse,
 )
 
 if TYPE_CHECKING:
+    from scalefit.diagnosis.audit import Audit
+    from scalefit.diagnosis.compare import Comparison
     from scalefit.fitting import Fit
     from scalefit.laws import Law
     from scalefit.runs import Runs
 
 DEFAULT_LAW = "besiroglu2024"
 SQUARES = "resampling is a little too sure of least squares; try --interval hc3"
-INTERVALS = ["bootstrap", "size", "wild", "hc3", "profile"]
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,6 +47,7 @@ def cli(ctx: click.Context) -> None:
     scalefit diagnose results.parquet   what speaks against the fit
     scalefit backtest results.parquet   fit cheap runs, predict the dear ones
     scalefit simulate --law NAME     runs of a known law
+    scalefit laws                    the laws of the literature
     """
     if os.environ.get("NO_COLOR"):
         ctx.color = False
@@ -110,50 +112,28 @@ def train_grid_command(
 @click.argument("path")
 @click.option(
     "--method",
-    type=click.Choice(["parametric"]),
+    type=click.Choice(["parametric", "isoflop", "envelope", "all"]),
     default="parametric",
     show_default=True,
-    expose_value=False,
-    help="parametric: approach 3 of Hoffmann et al. 2022.",
-)
-@click.option("--form", type=click.Choice(["chinchilla"]), default="chinchilla", show_default=True)
-@click.option(
-    "--objective",
-    type=click.Choice(["huber-log", "lad-log", "mse-log", "mse", "asymmetric-mae"]),
-    default="huber-log",
-    show_default=True,
-    help="What is summed over rows and minimised.",
+    help="Approach 3, 2 or 1 of Hoffmann et al. 2022, or all held against each other.",
 )
 @click.option(
-    "--delta",
-    type=Threshold(),
-    default=1e-3,
+    "--form",
+    metavar="NAME|auto",
+    default="chinchilla",
     show_default=True,
-    help="Huber's threshold, or adaptive: 1.345 robust sd of the residuals.",
+    help="Of the law (scalefit laws --forms lists them), or the one that predicts best.",
 )
-@click.option("--fix", type=Wish("value"), multiple=True, help="E=1.69: not fitted. Repeatable.")
-@click.option("--bound", type=Wish("range"), multiple=True, help="alpha=0.1:0.9. Repeatable.")
-@click.option("--tie", type=Wish("other"), multiple=True, help="alpha=beta: one exponent for both.")
-@click.option("--weights", metavar="COLUMN", help="What each row's loss counts.")
+@click.option("--variant", help="Of isoflop or envelope; see docs/approaches.md.")
+@fitting_options
 @reading_options
-@click.option(
-    "--interval",
-    type=click.Choice(INTERVALS),
-    default="bootstrap",
-    show_default=True,
-    help="How the intervals are found; see docs/statistics.md.",
-)
-@click.option(
-    "--bootstrap",
-    type=click.IntRange(0),
-    default=1000,
-    show_default=True,
-    metavar="R",
-    help="Replicates behind the intervals; 0 for none.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @level_option
-@click.option("--certify", is_flag=True, help="Also scan all exponents for a better optimum.")
+@click.option("--audit", is_flag=True, help="Refit under every way to count N and C.")
+@click.option(
+    "--flops",
+    type=Amount("parse_flops", several=True),
+    help="Budgets at which --method all and --audit compare: 1e20,1e21.",
+)
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -164,12 +144,17 @@ def train_grid_command(
 @json_option
 def fit_command(
     path: str,
-    drop_highest: int,
-    where: str | None,
-    columns: tuple[tuple[str, str], ...],
+    method: str,
+    form: str,
+    variant: str | None,
+    audit: bool,
+    flops: Any,
     output: Path | None,
     figures: bool,
     as_json: bool,
+    drop_highest: int,
+    where: str | None,
+    columns: tuple[tuple[str, str], ...],
     **options: Any,
 ) -> None:
     """Fit a scaling law to the runs in PATH.
@@ -180,19 +165,29 @@ def fit_command(
     scalefit fit results.parquet
     scalefit fit chinchilla.csv --drop-highest 5 --certify
     scalefit fit runs.csv --objective lad-log --tie alpha=beta --json
+    scalefit fit runs.csv --method all
+    scalefit fit runs.csv --form auto
     """
-    from scalefit.fitting import beside, fit, save
-    from scalefit.fitting.parameters import parameters
-    from scalefit.laws import form_named
+    from scalefit.fitting import beside, save
     from scalefit.report import fit_text
 
-    runs = _read(path, drop_highest=drop_highest, where=where, columns=columns)
-    wishes = {kind: options.pop(kind) for kind in ("fix", "bound", "tie")}
-    if any(wishes.values()):
-        options["parameters"] = parameters(form_named(options["form"]), **wishes)
-    fitted = fit(runs, **options)
-    target = save(fitted, output or beside(path))
-    click.echo(fitted.to_json() if as_json else fit_text(fitted))
+    task = "audit" if audit else method
+    refuse(task)
+    runs = _read(
+        path, drop_highest=drop_highest, where=where, columns=columns, **_needed(task, form)
+    )
+    if task in ("all", "audit"):
+        found, text = _side_by_side(runs, task, form, flops, options)
+        click.echo(json.dumps(found.to_dict()) if as_json else text)
+        _say(_kept(found, runs, path, figures=figures))
+        return
+    extra: dict[str, Any] = {}
+    if form == "auto":
+        extra["choice"] = _choose(runs, options, as_json)
+        form = extra["choice"]["form"]
+    fitted = _fit(runs, method, form, variant, options)
+    target = save(fitted, output or beside(path, method))
+    click.echo(json.dumps(fitted.to_dict() | extra) if as_json else fit_text(fitted))
     _say([f"law     {target}"])
     if options["objective"].startswith("mse") and options["interval"] in ("bootstrap", "size"):
         _say([f"note: {SQUARES}"])
@@ -200,7 +195,8 @@ def fit_command(
         from scalefit.figures import save_fit
 
         _say([f"figure  {save_fit(fitted, runs, target.with_suffix('.png'))}"])
-    _say([f"next    scalefit plan --flops 1e21 --law {target}"])
+    if fitted.law.form.plans:
+        _say([f"next    scalefit plan --flops 1e21 --law {target}"])
 
 
 @cli.command("plan")
@@ -275,6 +271,25 @@ def backtest_command(path: str, cuts: int, level: float, as_json: bool, **readin
     click.echo(json.dumps(done.to_dict()) if as_json else backtest_text(done))
 
 
+@cli.command("laws")
+@click.argument("name", required=False)
+@click.option("--exponents", is_flag=True, help="How N* and D* grow with compute, law by law.")
+@click.option("--forms", is_flag=True, help="The functional forms, for scalefit fit --form.")
+@json_option
+def laws_command(name: str | None, exponents: bool, forms: bool, as_json: bool) -> None:
+    """The laws of the literature: all, those of a paper, or one with its constants and source.
+
+    \b
+    scalefit laws
+    scalefit laws henighan2020/image-32x32
+    scalefit laws --exponents
+    """
+    from scalefit.report.laws import answer
+
+    found, text = answer(name, forms=forms, growth=exponents)
+    click.echo(json.dumps(found, allow_nan=False) if as_json else text)
+
+
 @cli.command("simulate")
 @click.option("--law", "law_name", required=True, metavar="NAME|FILE", help="The truth.")
 @click.option("--noise", type=float, default=0.01, show_default=True, help="Its sd in log loss.")
@@ -311,14 +326,98 @@ def simulate_command(
 
 
 def _read(
-    path: str, *, drop_highest: int, where: str | None, columns: tuple[tuple[str, str], ...]
+    path: str,
+    *,
+    drop_highest: int,
+    where: str | None,
+    columns: tuple[tuple[str, str], ...],
+    **needed: Any,
 ) -> "Runs":
     """The table as the reading options ask for it."""
     from scalefit.runs import read
 
-    runs = read(path, columns=dict(columns), where=where).without_highest(drop_highest)
+    runs = read(path, columns=dict(columns), where=where, **needed).without_highest(drop_highest)
     _say(runs.notes)
     return runs
+
+
+def _needed(task: str, form: str) -> dict[str, Any]:
+    """What the table must hold: what the form is about, or N, D, C and L."""
+    from scalefit.laws import form_named
+
+    if task != "parametric":
+        return {}
+    return {"needed": None if form == "auto" else form_named(form).quantities}
+
+
+def _fit(
+    runs: "Runs", method: str, form: str, variant: str | None, options: dict[str, Any]
+) -> "Fit":
+    """The fit by one approach."""
+    from scalefit.fitting import fit
+    from scalefit.fitting.envelope import envelope
+    from scalefit.fitting.isoflop import isoflop
+    from scalefit.fitting.parameters import parameters
+    from scalefit.laws import form_named
+
+    wishes = {kind: options.pop(kind) for kind in ("fix", "bound", "tie")}
+    if method == "parametric":
+        if any(wishes.values()):
+            options["parameters"] = parameters(form_named(form), **wishes)
+        return fit(runs, form=form, **options)
+    common = {name: options[name] for name in ("bootstrap", "seed", "level")}
+    common |= {"variant": variant} if variant else {}
+    return isoflop(runs, **common) if method == "isoflop" else envelope(runs, **common)
+
+
+def _choose(runs: "Runs", options: dict[str, Any], as_json: bool) -> dict[str, Any]:
+    """The form that predicts best, after the table of all."""
+    from scalefit.diagnosis.choose import choose
+    from scalefit.report.comparison import choice_text
+
+    found = choose(runs, objective=options["objective"], delta=options["delta"])
+    if not as_json:
+        click.echo(choice_text(found) + "\n")
+    return found.to_dict()
+
+
+def _side_by_side(
+    runs: "Runs", task: str, form: str, budgets: Any, options: dict[str, Any]
+) -> "tuple[Comparison | Audit, str]":
+    """All approaches, or all conventions, and their text."""
+    from scalefit.diagnosis.audit import audit
+    from scalefit.diagnosis.compare import compare
+    from scalefit.report.comparison import audit_text, comparison_text
+
+    common = {name: options[name] for name in ("objective", "delta", "bootstrap", "seed", "level")}
+    if task == "audit":
+        audited = audit(runs, flops=None if budgets is None else float(budgets[0]), **common)
+        return audited, audit_text(audited)
+    compared = compare(runs, flops=budgets, form=form, **common)
+    return compared, comparison_text(compared)
+
+
+def _kept(found: "Comparison | Audit", runs: "Runs", path: str, *, figures: bool) -> Iterator[str]:
+    """Write the fits of a comparison, approach 3 last, since plan takes the newest; say where."""
+    from scalefit.diagnosis.compare import Comparison
+    from scalefit.fitting import beside, save
+
+    if not isinstance(found, Comparison):
+        return
+    for entry in found.approaches:
+        if entry.fit is None:
+            continue
+        target = save(entry.fit, beside(path, entry.name))
+        yield f"law     {target}"
+        if figures:
+            from scalefit.figures import save_fit
+
+            yield f"figure  {save_fit(entry.fit, runs, target.with_suffix('.png'))}"
+    if figures:
+        from scalefit.figures import save_comparison
+
+        target = beside(path, "approaches").with_suffix(".png")
+        yield f"figure  {save_comparison(found, target)}"
 
 
 def _find_law(asked: str | None) -> "tuple[Law | Fit, str]":

@@ -14,7 +14,7 @@ from scalefit.fitting import Fit, fit
 from scalefit.laws import Law, published
 from scalefit.planning import plan
 from tests.conftest import as_runs, known_law, simulate
-from tests.test_laws import constants
+from tests.laws.test_chinchilla import constants
 
 
 @pytest.fixture(scope="module")

@@ -17,9 +17,11 @@ class Convention:
 
     Attributes:
         params: which parameters N counts: "total" (Hoffmann et al. 2022), "non_embedding"
-            (Kaplan et al. 2020) or "unknown".
+            (Kaplan et al. 2020), "flops_per_token" for a sixth of M in C = MD (Bi et al. 2024) or
+            "unknown".
         flops: how C follows from N and D; "6ND" is forward plus backward without attention
-            scores (Kaplan et al. 2020, section 2.1).
+            scores (Kaplan et al. 2020, section 2.1), "MD" counts attention too, "own" is as its
+            authors count it.
         loss: the unit of L.
     """
 

@@ -44,11 +44,11 @@ class Form(ABC):
         plans: whether it has an optimum N*(C), D*(C).
     """
 
-    name: ClassVar[str]
-    equation: ClassVar[str]
-    constants: ClassVar[tuple[Constant, ...]]
-    variables: ClassVar[tuple[str, ...]] = ("params", "tokens")
-    response: ClassVar[str] = "loss"
+    name: str
+    equation: str
+    constants: tuple[Constant, ...]
+    variables: tuple[str, ...] = ("params", "tokens")
+    response: str = "loss"
     driven: ClassVar[Mapping[str, str]] = {}
     ties: ClassVar[tuple[frozenset[str], ...] | None] = None
     scanned: ClassVar[tuple[str, ...]] = ()
@@ -219,7 +219,13 @@ class Law:
         return self.form.predict(self.theta, *(np.asarray(x, dtype=np.float64) for x in inputs))
 
     def loss(self, params: npt.ArrayLike, tokens: npt.ArrayLike) -> FloatArray:
-        """Predicted loss for N ``params`` and D ``tokens`` (broadcast against each other)."""
+        """Predicted loss for N ``params`` and D ``tokens`` (broadcast against each other).
+
+        Raises:
+            PlanError: if the law says no loss of N and D.
+        """
+        if not self.form.surface:
+            raise PlanError(f"{self.name} says no loss of N and D: {self.form.equation}")
         return self.predict(params, tokens)
 
     def optimum(self, flops: npt.ArrayLike) -> Allocation:

@@ -8,10 +8,12 @@ import numpy as np
 from scalefit.errors import PlanError
 from scalefit.fitting import Fit
 from scalefit.laws import Allocation, FloatArray, Law
+from scalefit.laws.literature import planners
 
 SCHEMA = 1
 OVERHEADS = (0.01, 0.05, 0.2)
 """Compute wasted at the edges of the near-optimal bands."""
+APART = 0.1  # of log(6ND/C), beyond which it is said that the law's N* and D* are separate
 FAR = 10.0  # beyond this many times the largest run, the law's form is the larger doubt
 BISECTIONS = 60
 WIDEST = np.log(1e6)  # how far from the optimum the edge of a band is looked for, in log N
@@ -50,8 +52,9 @@ class Plan:
     Attributes:
         law: the law that answers.
         flops: the budget C in FLOP.
-        params, tokens, loss, tokens_per_param: the optimum with intervals.
-        band: near-optimal sizes, narrowest first.
+        params, tokens, loss, tokens_per_param: the optimum with intervals; loss is None where the
+            law does not say it.
+        band: near-optimal sizes, narrowest first; empty where the law says nothing beside N*, D*.
         extrapolation: the budget over the largest run behind the law; None where unknown.
         notes: what to know before believing it.
     """
@@ -60,7 +63,7 @@ class Plan:
     flops: float
     params: Quantity
     tokens: Quantity
-    loss: Quantity
+    loss: Quantity | None
     tokens_per_param: Quantity
     band: tuple[Band, ...]
     extrapolation: float | None
@@ -75,7 +78,7 @@ class Plan:
             "flops": self.flops,
             "params": asdict(self.params),
             "tokens": asdict(self.tokens),
-            "loss": asdict(self.loss),
+            "loss": asdict(self.loss) if self.loss else None,
             "tokens_per_param": asdict(self.tokens_per_param),
             "band": [asdict(band) for band in self.band],
             "extrapolation": self.extrapolation,
@@ -84,7 +87,7 @@ class Plan:
 
 
 def plan(law: Law | Fit, *, flops: float, level: float = 0.95) -> Plan:
-    """The N and D of least loss for a compute budget, under the law's own convention C = 6ND.
+    """The N and D of least loss for a compute budget, under the law's own convention.
 
     Args:
         law: a law, or a fit, whose bootstrap draws give the intervals.
@@ -92,7 +95,8 @@ def plan(law: Law | Fit, *, flops: float, level: float = 0.95) -> Plan:
         level: confidence of the intervals.
 
     Raises:
-        PlanError: if the budget is not positive and finite or the law has no optimum.
+        PlanError: if the budget is not positive and finite, or the law has no optimum or says
+            nothing of it; of a law of the literature the message names those that do.
     """
     if not 0 < flops < np.inf:
         raise PlanError(f"a budget of {flops} FLOP cannot be planned; give a positive number")
@@ -100,8 +104,7 @@ def plan(law: Law | Fit, *, flops: float, level: float = 0.95) -> Plan:
         raise PlanError(f"the level is {level}; it must lie between 0 and 1, like 0.95")
     fit = law if isinstance(law, Fit) else None
     law = law.law if isinstance(law, Fit) else law
-    best = law.optimum(flops)
-    _check_optimum(law, best)
+    best = _optimum(law, flops)
     drawn = law.form.optimum(fit.draws, np.asarray(flops)) if fit and len(fit.draws) else None
     extrapolation = flops / law.flops_seen if law.flops_seen else None
     return Plan(
@@ -109,21 +112,28 @@ def plan(law: Law | Fit, *, flops: float, level: float = 0.95) -> Plan:
         flops=float(flops),
         params=_quantity(best, drawn, level, lambda at: at.params),
         tokens=_quantity(best, drawn, level, lambda at: at.tokens),
-        loss=_quantity(best, drawn, level, lambda at: at.loss),
+        loss=_quantity(best, drawn, level, lambda at: at.loss) if best.loss > 0 else None,
         tokens_per_param=_quantity(best, drawn, level, lambda at: at.tokens / at.params),
-        band=tuple(_band(law, best, overhead) for overhead in OVERHEADS),
+        band=tuple(_band(law, best, overhead) for overhead in OVERHEADS if law.form.surface),
         extrapolation=extrapolation,
-        notes=_notes(fit, extrapolation, drawn is not None),
+        notes=(*_notes(fit, extrapolation, drawn is not None), *_apart(best)),
     )
 
 
-def _check_optimum(law: Law, best: Allocation) -> None:
+def _optimum(law: Law, flops: float) -> Allocation:
+    try:
+        best = law.optimum(flops)
+    except PlanError as error:
+        others = planners(law.name)
+        instead = f"; plan with {' or '.join(others)}" if others else ""
+        raise PlanError(f"{law.name}: {error}{instead}") from error
     if not (np.isfinite(best.params) and np.isfinite(best.tokens) and best.params > 0):
         raise PlanError(
             f"{law.name} has no compute-optimal size: its term in "
-            f"{'N' if law.params['A'] == 0 else 'D'} is absent; fit runs that span more sizes and "
+            f"{'D' if best.params > 0 else 'N'} is absent; fit runs that span more sizes and "
             "token counts"
         )
+    return best
 
 
 def _quantity(
@@ -176,3 +186,11 @@ def _notes(fit: Fit | None, extrapolation: float | None, intervals: bool) -> tup
         if loose:
             notes.append(f"not identified by these runs: {', '.join(loose)}")
     return tuple(notes)
+
+
+def _apart(best: Allocation) -> tuple[str, ...]:
+    """Said of N* and D* that were fitted separately, or under another count of compute."""
+    ratio = float(6 * best.params * best.tokens / best.flops)
+    if abs(np.log(ratio)) < APART:
+        return ()
+    return (f"6ND is {ratio:.3g} times the budget: this law's N*, D* and C are not bound by it",)
