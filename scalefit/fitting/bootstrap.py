@@ -11,6 +11,7 @@ from scalefit.fitting.result import Interval
 from scalefit.laws import Flags, FloatArray, Form, Model
 
 BLOCK = 2**23  # weights (replicates, rows) in memory at once
+FEW_UNITS = 6  # units of which there are fewer different resamples (462) than replicates
 GROUPS = 500  # units left out in turn, at most
 Units = npt.NDArray[np.intp]
 """Each row's unit of resampling by number, from 0 and without gaps."""
@@ -176,8 +177,12 @@ def _refitted(
     draws = [np.empty((0, len(optimum.natural)))]
     together = max(1, min(count, BLOCK // models[0].rows))
     for first in range(0, count, together):
-        batch = weights(min(together, count - first))
+        batch, again = weights(min(together, count - first)), None
+        if units <= FEW_UNITS:  # the same resample comes many times, and is fitted once
+            batch, again = np.unique(batch, axis=0, return_inverse=True)
         natural, converged = refind(models, objective, optimum, batch, limits, units=units)
+        if again is not None:
+            natural, converged = natural[again.ravel()], converged[again.ravel()]
         draws.append(natural[converged])
     return np.concatenate(draws)
 
