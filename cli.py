@@ -15,6 +15,7 @@ from scalefit.errors import ScalefitError
 from scalefit.terminal import (
     Amount,
     Commands,
+    FormName,
     Status,
     fitting_options,
     json_option,
@@ -119,6 +120,7 @@ def train_grid_command(
 )
 @click.option(
     "--form",
+    type=FormName(),
     metavar="NAME|auto",
     default="chinchilla",
     show_default=True,
@@ -416,7 +418,8 @@ def _kept(found: "Comparison | Audit", runs: "Runs", path: str, *, figures: bool
     if figures:
         from scalefit.figures import save_comparison
 
-        target = beside(path, "approaches").with_suffix(".png")
+        target = beside(path, "approaches")
+        target = target.with_name(target.name.replace(".fit.json", ".png"))
         yield f"figure  {save_comparison(found, target)}"
 
 

@@ -101,6 +101,26 @@ class Threshold(click.ParamType[float | None]):
             self.fail(f"{value!r} is not a threshold. Try 0.001 or adaptive.", param, ctx)
 
 
+class FormName(click.ParamType[str]):
+    """The name of a functional form, or auto."""
+
+    name = "form"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Look it up, or fail with the nearest names; the default is known without a look."""
+        if value in ("auto", "chinchilla"):
+            return str(value)
+        from scalefit.errors import FitError
+        from scalefit.laws import form_named
+
+        try:
+            return form_named(value).name
+        except FitError as error:
+            raise click.BadParameter(str(error), ctx=ctx, param=param) from error
+
+
 class ColumnMap(click.ParamType[tuple[str, str]]):
     """QUANTITY=NAME, which column of the table holds a quantity."""
 

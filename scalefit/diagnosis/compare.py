@@ -20,6 +20,7 @@ from scalefit.fitting.envelope import envelope
 from scalefit.fitting.isoflop import isoflop
 from scalefit.fitting.parametric import fit
 from scalefit.fitting.result import Fit, Status
+from scalefit.flops import six_nd
 from scalefit.laws import FloatArray, Form
 from scalefit.planning.allocate import Quantity, plan
 from scalefit.quantities import format_count, format_flops
@@ -28,6 +29,7 @@ from scalefit.runs import Runs
 SCHEMA = 1
 NUMBERS = {"envelope": 1, "isoflop": 2, "parametric": 3}
 SIGNIFICANT = 0.05
+SAME = 0.01  # of C: what is so near to 6ND is 6ND
 REACHES = (1.0, 10.0)  # times the largest compute: the default budgets
 ONE_SD = 0.6827  # level of a normal interval of one sd on each side
 
@@ -155,6 +157,7 @@ def compare(
         agreements=agreements,
         findings=(
             *_findings(approaches, agreements, level),
+            *_on_compute(runs),
             *(_on_form(runs, objective, delta) if form == "chinchilla" else ()),
         ),
     )
@@ -244,6 +247,16 @@ def _findings(
         yield _agreed(approaches, agreements, level)
     for pair in dict.fromkeys((entry.first, entry.second) for entry in apart):
         yield _apart([entry for entry in apart if (entry.first, entry.second) == pair])
+
+
+def _on_compute(runs: Runs) -> Iterator[str]:
+    frame = runs.frame
+    off = float(np.median(np.abs(frame["flops"] / six_nd(frame["params"], frame["tokens"]) - 1)))
+    if off > SAME:
+        yield (
+            f"Approaches 1 and 2 take the table's C, approach 3 plans by C = 6ND, and here the two "
+            f"differ by {off:.0%} in the median: so much of N* and D* is convention."
+        )
 
 
 def _on_form(runs: Runs, objective: str, delta: float | None) -> Iterator[str]:
