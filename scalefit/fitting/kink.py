@@ -40,6 +40,8 @@ def finish(model: Model, objective: Objective, theta: FloatArray, weights: Float
         step, multipliers = _newton(model, objective, theta, weights, through, multipliers, free)
         theta = np.clip(theta + step, model.lower, model.upper)
         new_value = _value(model, objective, theta, weights)
+        if not np.isfinite(new_value):
+            break  # it led away from the smoothed optimum, which is the best then
         if new_value < best_value:
             best, best_value = theta, new_value
         if np.abs(step).max() > 1e-13 * np.abs(theta).max():

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from scalefit.fitting.kink import finish
 from scalefit.fitting.objective import Objective
-from scalefit.fitting.solver import Minimum, minimise, residuals, value
+from scalefit.fitting.solver import Minimum, descend, minimise, residuals, value
 from scalefit.laws import Flags, FloatArray, Model
 from scalefit.laws.affine import within
 
@@ -19,6 +19,8 @@ MANY = 4000  # rows that a search needs; more only sharpen what it finds
 FEW = 100  # units drawn; with more, every resample tried ended where a full search does
 FOLLOWED = 8
 POLISHED = 8  # of the points scanned, for each model; on real tables the first 3 agree
+DIRECT = 16  # of them that are also followed without wider thresholds
+BETTER = 1e-9  # relative
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,17 +54,21 @@ def find(
     objective: Objective,
     weights: FloatArray,
     limits: Limits = POSITIVE,
+    *,
+    direct: bool = False,
 ) -> Optimum:
     """Polish the best scanned starts; the least admissible objective wins.
 
     The models after the first lie on the edges of what is admissible, so they are searched only
-    where the best point of the first lies beyond them.
+    where the best point of the first lies beyond them. With ``direct`` more starts are also
+    followed without wider thresholds: a flat valley holds several minima, to one of which the wider
+    thresholds bring all starts. What is found so counts only where it is better.
     """
     sample = _sample(weights)
     starts = [_ranked(model.take(sample), objective, weights[sample]) for model in models]
     ends, costs = [], []
     for model, start in zip(models, starts, strict=True):
-        end = _polish(model, objective, start, weights, sample)
+        end = _polish(model, objective, start, weights, sample, direct)
         fine = admissible(model.natural(end.theta), limits)
         ends.append(end)
         costs.append(np.where(fine, end.value, np.inf))
@@ -134,7 +140,7 @@ def _scanned(model: Model, objective: Objective, weights: FloatArray) -> list[Fl
     points = np.clip(model.starts(np.ones(model.rows)), model.lower, model.upper)
     residual = residuals(model, objective, model.predict(points))[0]
     best = np.argsort(weights @ objective.value(residual).T, axis=1)
-    return [points[best[:, rank]] for rank in range(FOLLOWED)]
+    return [points[best[:, rank]] for rank in range(min(FOLLOWED, len(points)))]
 
 
 def admissible(natural: FloatArray, limits: Limits = POSITIVE) -> Flags:
@@ -156,17 +162,32 @@ def _polish(
     start: FloatArray,
     weights: FloatArray,
     sample: npt.NDArray[np.intp],
+    direct: bool,
 ) -> Minimum:
     """Where the starts lead; of very many rows only the best of the sample is followed on."""
-    end = minimise(model.take(sample), objective, start, weights[None, sample])
+    part, weigh = model.take(sample), weights[None, sample]
+    end = minimise(part, objective, start[:POLISHED], weigh)
+    if direct and np.isfinite(objective.width) and not objective.kinked:
+        end = _better(end, descend(part, objective, start, np.repeat(weigh, len(start), axis=0)))
     if len(sample) == np.count_nonzero(weights):
         return end
     best = end.theta[[int(end.value.argmin())]]
     return minimise(model, objective, best, weights[None], near=True)
 
 
+def _better(end: Minimum, other: Minimum) -> Minimum:
+    """Both batches where the other holds a better minimum, else the first."""
+    if other.value.min() >= end.value.min() * (1 - BETTER):
+        return end
+    return Minimum(
+        theta=np.concatenate([end.theta, other.theta]),
+        value=np.concatenate([end.value, other.value]),
+        converged=np.concatenate([end.converged, other.converged]),
+    )
+
+
 def _ranked(model: Model, objective: Objective, weights: FloatArray) -> FloatArray:
     starts = np.clip(model.starts(weights), model.lower, model.upper)
     order = np.argsort(value(model, objective, starts, weights[None]), kind="stable")
-    ranked: FloatArray = starts[order[:POLISHED]]
+    ranked: FloatArray = starts[order[:DIRECT]]
     return ranked

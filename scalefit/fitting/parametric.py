@@ -1,6 +1,6 @@
 """Approach 3 of Hoffmann et al. 2022: fit L(N, D) to every run at once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 HOFFMANNS = 1e-3  # the threshold of Hoffmann et al. 2022, and where adapting begins
 ADAPTATIONS, SETTLED = 30, 1e-7
+FEW_RUNS = 8  # with fewer, resampled runs do not tell how far other runs would lie
 ONE_LINE = 1e-5  # how near to one line in (log N, log D) is on it
 NAMES = {"params": "N", "tokens": "D", "flops": "C", "unique_tokens": "unique data"}
 WORDS = {
@@ -128,6 +129,7 @@ def fit(
         draws=sure.draws,
         certificate=certificate,
         domain=domain((*shape.variables, "flops", shape.response), runs),
+        notes=tuple(_notes(runs, bootstrap)),
     )
 
 
@@ -140,7 +142,7 @@ def _find(
 ) -> tuple[Objective, Optimum]:
     """The objective and its optimum; an adaptive threshold is the fixed point of its own fit."""
     aim = objective_named(name, HOFFMANNS if delta is None else delta)
-    optimum = find(models, aim, weights, limits)
+    optimum = find(models, aim, weights, limits, direct=True)
     if delta is not None or aim.delta is None:
         return aim, optimum
     before, now = 0.0, aim.delta
@@ -151,7 +153,7 @@ def _find(
         residual = residuals(optimum.model, aim, predicted)[0][0]
         before, now = now, adaptive_delta(residual) or HOFFMANNS
         aim = huber(now)
-        optimum = find(models, aim, weights, limits)
+        optimum = find(models, aim, weights, limits, direct=True)
     return aim, optimum
 
 
@@ -170,6 +172,8 @@ def _sample(form: Form, runs: Runs, weights: str | None) -> tuple[Runs, Sample]:
     *inputs, response = columns(form, runs)
     labels = runs.cluster
     cluster = None if labels is None else np.unique(labels, return_inverse=True)[1]
+    if cluster is not None and not cluster.any():  # one run cannot be resampled; its rows can
+        cluster = None
     return runs, Sample(
         inputs=tuple(inputs), response=response, weights=weigh[weigh > 0], cluster=cluster
     )
@@ -259,6 +263,18 @@ def fitted_law(form: Form, theta: FloatArray, runs: Runs) -> Law:
         source=f"fitted to {runs.source} ({len(runs)} rows, sha256 {runs.fingerprint()})",
         flops_seen=float(runs.frame["flops"].max()) if "flops" in runs.frame else None,
     )
+
+
+def _notes(runs: Runs, bootstrap: int) -> Iterator[str]:
+    """What the intervals cannot know."""
+    count = len(runs) if runs.cluster is None else len(set(runs.cluster))
+    if bootstrap and count == 1:
+        yield (
+            "all rows are of one run, so rows are resampled as if each had noise of its own: the "
+            "intervals are too narrow; add runs, or name their column with --column run_id=NAME"
+        )
+    elif bootstrap and runs.cluster is not None and count < FEW_RUNS:
+        yield f"{count} runs are few to resample: the intervals say little; add runs"
 
 
 def _loss_unit(runs: Runs) -> str:

@@ -225,13 +225,15 @@ def _edge(model: Model, search: _Search, point: "_Point") -> "_Point | None":
         step = _step(model, search, point, damping, worth)
         if damping > STUCK or _verified(search, point, step, SETTLED):
             break
+        if not step.price and point.cost <= search.ceiling:
+            return point  # on an edge of the coordinates, beyond which the target cannot go
         trial = search.at(model, np.clip(point.theta + step.move, model.lower, model.upper))
         if not np.isfinite(trial.slope).all():
             return trial  # beyond the laws for which the target means something
         before = search.merit(point, SAFETY * step.price)
         if search.merit(trial, SAFETY * step.price) > before - ROUNDING * abs(before):
             point, damping = trial, damping / 10 if damping > NEGLIGIBLE else 0.0
-            worth = 1 / step.price
+            worth = 1 / step.price if step.price else 0.0
         else:
             damping = damping * 8 + NEGLIGIBLE
     return point if _verified(search, point, step, 1.0) else None
@@ -262,8 +264,8 @@ def _free_step(search: _Search, point: _Point, damping: float, worth: float, fre
     steep, far, across = -gradient @ down, slope @ along, gradient @ along
     room = max(2 * (search.ceiling - point.cost) + steep, 0.0)
     move = np.zeros_like(point.theta)
-    move[free] = down + np.sqrt(room / far) * along
-    cosine = across / np.sqrt(far * steep) if steep > 0 else 0.0
+    move[free] = down + (np.sqrt(room / far) if far > 0 else 0.0) * along
+    cosine = across / np.sqrt(far * steep) if far > 0 and steep > 0 else 0.0
     return _Step(
         move=move,
         price=float(np.sqrt(far / max(room, steep))),

@@ -27,7 +27,7 @@ ROUNDING = 1e-15  # of a residual; a step that raises the objective by no more h
 DAMPING = 1e-3  # Levenberg's lambda at the start, and the most at which a problem may settle
 NEGLIGIBLE = 1e-9  # below this lambda is 0, and Newton converges quadratically
 STUCK = 1e12
-VANISHED = 1e-6  # of the largest curvature met: where less is left, no run bends the objective
+VANISHED = 1e-6  # of the curvature a step before: where less is left, no run bends the objective
 TINY = 1e-300
 NARROWING = 4.0  # from one threshold to the next
 FINEST = 1e-7  # the last threshold of a kinked loss, over the scale of the residuals
@@ -243,10 +243,9 @@ def descend(
     # Where all are at one point, as resamples are at first, one pass serves every weighting.
     together = (theta == theta[:1]).all()
     state = expand(model, objective, theta[: 1 if together else None], weigh, exact)
-    steepest = np.zeros((theta.shape[1], count))  # the largest curvature along each coordinate
+    bent = np.broadcast_to(_curvature(state), (theta.shape[1], count))  # where last it was
     for _ in range(most):
-        steepest = np.maximum(steepest, np.abs(np.einsum("iir->ir", state.hessian)))
-        step, gain, descends = _step(model, state, theta, damping, VANISHED * steepest)
+        step, gain, descends = _step(model, state, theta, damping, VANISHED * bent)
         trial = np.clip(theta + step, model.lower, model.upper)
         settled = descends & (damping <= DAMPING) & (gain <= tolerance * state.value)
         stiff = objective.stiffness * weigh.sum(axis=-1)
@@ -261,7 +260,7 @@ def descend(
             keep = ~(done | stuck)
             at, weigh, theta, trial = at[keep], weigh[keep], theta[keep], trial[keep]
             damping, exact, newton = damping[keep], exact[keep], newton[keep]
-            rounding, steepest = rounding[keep], steepest[:, keep]
+            rounding, bent = rounding[keep], bent[:, keep]
             settled, descends, state = settled[keep], descends[keep], state.select(keep)
         if not len(at):
             break
@@ -271,6 +270,8 @@ def descend(
         better = descends & (new.value <= state.value + rounding)
         small = state.value - new.value < SMALL_GAIN * state.value
         theta = np.where(better[:, None], trial, theta)
+        now = _curvature(new)
+        bent = np.where(better & (now > VANISHED * bent), now, bent)
         state = new.where(better, state)
         eased = np.where(damping > NEGLIGIBLE, damping / 10, 0.0)
         damping = np.where(better, eased, damping * 8 + NEGLIGIBLE)
@@ -280,6 +281,12 @@ def descend(
     reached = value(model, objective, result, weights)
     converged |= reached <= EXACT * objective.stiffness * weights.sum(axis=-1)
     return Minimum(theta=result, value=reached, converged=converged)
+
+
+def _curvature(state: Expansion) -> FloatArray:
+    """Along each coordinate, shape (p, batch)."""
+    curvature: FloatArray = np.abs(np.einsum("iir->ir", state.hessian))
+    return curvature
 
 
 def _step(

@@ -66,6 +66,8 @@ class Jet:
             return NotImplemented
         if ufunc in COMPARISONS:
             return ufunc(*(x.value if isinstance(x, Jet) else x for x in inputs))
+        if ufunc in LOGARITHMS:
+            return _log(self) * LOGARITHMS[ufunc]
         if ufunc in UNARY:
             value = ufunc(self.value)
             return self.through(value, *UNARY[ufunc](self.value, value))
@@ -206,7 +208,10 @@ def _exp(x: Jet) -> Jet:
 
 
 def _log(x: Jet) -> Jet:
-    return x.through(np.log(x.value), 1 / x.value, -1 / x.value**2)
+    """By relative slopes, for 1/x^2 leaves the range of doubles long before x does."""
+    slopes = x.slopes / x.value[:, None]
+    bends = x.bends / x.value[:, None, None] - slopes[:, :, None] * slopes[:, None]
+    return Jet(np.log(x.value), slopes, bends, x.of, x.count)
 
 
 def _where(condition: Any, yes: Any, no: Any) -> Jet:
@@ -253,13 +258,13 @@ BINARY: dict[np.ufunc, Callable[[Any, Any], Jet]] = {
     np.maximum: lambda a, b: _where(np.less(a, b), b, a),
     np.logaddexp: _logaddexp,
 }
+LOGARITHMS: dict[np.ufunc, float] = {
+    np.log: 1.0, np.log2: 1 / float(np.log(2)), np.log10: 1 / float(np.log(10)),
+}  # fmt: skip
 UNARY: dict[np.ufunc, Curve] = {
     np.negative: lambda x, _: (np.full_like(x, -1.0), np.zeros_like(x)),
     np.exp: lambda _, f: (f, f),
     np.expm1: lambda _, f: (f + 1, f + 1),
-    np.log: lambda x, _: (1 / x, -1 / x**2),
-    np.log2: lambda x, _: (1 / x / np.log(2), -1 / x**2 / np.log(2)),
-    np.log10: lambda x, _: (1 / x / np.log(10), -1 / x**2 / np.log(10)),
     np.log1p: lambda x, _: (1 / (1 + x), -1 / (1 + x) ** 2),
     np.sqrt: lambda x, f: (0.5 / f, -0.25 / f / x),
     np.square: lambda x, _: (2 * x, np.full_like(x, 2.0)),

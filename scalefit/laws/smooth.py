@@ -13,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from scalefit.laws.base import Bend, Constant, Constraints, Derivatives, FloatArray
-from scalefit.laws.jets import variables
+from scalefit.laws.jets import Jet, variables
 
 if TYPE_CHECKING:
     from scalefit.laws.form import Form
 
 FAINT = 36.0  # a term this many nats below the loss changes no double
 BRIGHT = 5.0  # and one so many above it is none of its terms
+CACHED = 2**17  # numbers in the second derivatives computed together: they stay in cache
 LEAST = 1e-300  # stands for 0 where a logarithm is taken
+MOST = -np.log(LEAST)
 
 
 class Smooth:
@@ -70,27 +72,39 @@ class Smooth:
     def expand(self, theta: FloatArray) -> Derivatives:
         """The response m with its derivatives."""
         batch, p = theta.shape
-        with np.errstate(all="ignore"):
-            jet = self.form.formula(self._constants(variables(theta)), *self.inputs)
-        pairs = tuple(combinations_with_replacement(range(p), 2))
-        basis = np.empty((batch, p + len(pairs), self.rows))
-        basis[:, :p] = jet.first
-        for k, (i, j) in enumerate(pairs, start=p):
-            basis[:, k] = jet.second[:, i, j]
+        together = max(1, CACHED // (p * p * self.rows))
+        parts = [self._jet(theta[i : i + together]) for i in range(0, batch, together)]
+        of, k = parts[0].of, len(parts[0].of)
+        pairs = tuple(combinations_with_replacement(range(k), 2))
+        value, basis = np.empty((batch, self.rows)), np.empty((batch, k + len(pairs), self.rows))
+        for i, jet in enumerate(parts):
+            part = slice(i * together, (i + 1) * together)
+            value[part], basis[part, :k] = jet.value, jet.slopes
+            for column, (a, b) in enumerate(pairs, start=k):
+                basis[part, column] = jet.bends[:, a, b]
         one = np.ones(batch)
         return Derivatives(
-            value=np.broadcast_to(jet.value, (batch, self.rows)),
+            value=value,
             basis=basis,
-            slopes=np.broadcast_to(np.eye(p), (batch, p, p)),
+            slopes=np.broadcast_to(np.eye(p)[:, list(of)], (batch, p, k)),
             bends=tuple(
-                Bend(i=i, j=j, coefficient=one, index=k) for k, (i, j) in enumerate(pairs, start=p)
+                Bend(i=of[a], j=of[b], coefficient=one, index=column)
+                for column, (a, b) in enumerate(pairs, start=k)
             ),
         )
+
+    def _jet(self, theta: FloatArray) -> Jet:
+        with np.errstate(all="ignore"):
+            jet: Jet = self.form.formula(self._constants(variables(theta)), *self.inputs)
+        return jet
 
     def starts(self, weights: FloatArray) -> FloatArray:
         """The points that the form proposes, as coordinates inside the box; (points, p)."""
         points = self.form.starts(self.inputs, np.exp(self.log_loss), weights)
-        return self.coordinates(self._wished(points))
+        # What is fixed makes many of them one, which would crowd out all others.
+        found = self.coordinates(self._wished(points))
+        first = np.unique(found, axis=0, return_index=True)[1]
+        return found[np.sort(first)]
 
     def coordinates(self, natural: FloatArray) -> FloatArray:
         """Coordinates (batch, p) of constants (batch, parameters), moved inside the box."""
@@ -133,7 +147,9 @@ class Smooth:
         for constant, u in later:
             exponent, at = found[constant.exponent], self._at[constant.variable]
             amplitude = self._kinds[constant.name] == "amplitude"
-            found[constant.name] = np.exp(u + exponent * at if amplitude else at + u / exponent)
+            logarithm = u + exponent * at if amplitude else at + u / exponent
+            # A crossover whose term is faint leaves the range of doubles, and with it the slopes.
+            found[constant.name] = np.exp(np.maximum(np.minimum(logarithm, MOST), -MOST))
         self._tie(found)
         return [found[name] for name in self.form.parameters]
 

@@ -68,3 +68,28 @@ def test_what_a_jet_cannot_do_is_a_type_error() -> None:
     (x,) = variables(np.array([[0.5]]))
     with pytest.raises(TypeError):
         np.floor(x)
+
+
+def test_what_is_not_chosen_leaves_no_trace_though_it_overflows() -> None:
+    x, y = variables(np.array([[800.0, 2.0]]))
+    with np.errstate(all="ignore"):
+        jet = np.minimum(3.0, np.exp(x)) * y
+    np.testing.assert_array_equal(jet.first, [[[0.0], [3.0]]])
+    np.testing.assert_array_equal(jet.second, np.zeros((1, 2, 2, 1)))
+
+
+@pytest.mark.parametrize("x", [-600.0, 600.0])
+def test_a_logarithm_undoes_an_exponential_at_the_ends_of_the_range(x: float) -> None:
+    (jet,) = variables(np.array([[x]]))
+    undone = np.log(np.exp(jet))
+    assert undone.value == pytest.approx(x)
+    assert undone.first == pytest.approx(1.0)
+    assert undone.second == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_jet_carries_the_derivatives_by_what_it_depends_on() -> None:
+    x, y, z = variables(np.array([[0.5, 0.7, 0.9]]))
+    assert (x * z).of == (0, 2)
+    assert (x * z).slopes.shape == (1, 2, 1)
+    np.testing.assert_allclose((x * z).first, [[[0.9], [0.0], [0.5]]])
+    assert (x * z + y).of == (0, 1, 2)
