@@ -18,6 +18,7 @@ from scalefit.terminal import (
     FormName,
     Status,
     fitting_options,
+    form_option,
     json_option,
     level_option,
     reading_options,
@@ -120,7 +121,7 @@ def train_grid_command(
 )
 @click.option(
     "--form",
-    type=FormName(),
+    type=FormName(auto=True),
     metavar="NAME|auto",
     default="chinchilla",
     show_default=True,
@@ -233,10 +234,11 @@ def plan_command(flops: float, law_name: str | None, level: float, as_json: bool
 @click.option("--parameter", default="beta", show_default=True, help="What few rows may move.")
 @click.option("--drop", type=click.IntRange(0), default=5, show_default=True, metavar="K")
 @click.option("--by", type=click.Choice(["row", "run", "size"]), default="row", show_default=True)
+@form_option
 @reading_options
 @json_option
 def diagnose_command(
-    path: str, parameter: str, drop: int, by: str, as_json: bool, **reading: Any
+    path: str, parameter: str, drop: int, by: str, form: str, as_json: bool, **reading: Any
 ) -> None:
     """Say what speaks against the fit to the runs in PATH.
 
@@ -249,17 +251,21 @@ def diagnose_command(
     from scalefit.diagnosis.diagnose import diagnose
     from scalefit.report.diagnosis import diagnosis_text
 
-    found = diagnose(_read(path, **reading), parameter=parameter, drop=drop, unit=by)
+    runs = _read(path, **reading)
+    found = diagnose(runs, form=form, parameter=parameter, drop=drop, unit=by)
     click.echo(json.dumps(found.to_dict()) if as_json else diagnosis_text(found))
 
 
 @cli.command("backtest")
 @click.argument("path")
 @click.option("--cuts", type=click.IntRange(1), default=4, show_default=True)
+@form_option
 @level_option
 @reading_options
 @json_option
-def backtest_command(path: str, cuts: int, level: float, as_json: bool, **reading: Any) -> None:
+def backtest_command(
+    path: str, cuts: int, form: str, level: float, as_json: bool, **reading: Any
+) -> None:
     """Fit the runs in PATH below a cut of compute, predict those above it, and score that.
 
     \b
@@ -269,7 +275,7 @@ def backtest_command(path: str, cuts: int, level: float, as_json: bool, **readin
     from scalefit.diagnosis.backtest import backtest
     from scalefit.report.diagnosis import backtest_text
 
-    done = backtest(_read(path, **reading), cuts=cuts, level=level)
+    done = backtest(_read(path, **reading), form=form, cuts=cuts, level=level)
     click.echo(json.dumps(done.to_dict()) if as_json else backtest_text(done))
 
 

@@ -102,15 +102,16 @@ class Threshold(click.ParamType[float | None]):
 
 
 class FormName(click.ParamType[str]):
-    """The name of a functional form, or auto."""
+    """The name of a functional form, or auto where that is offered."""
 
     name = "form"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> str:
+    def __init__(self, *, auto: bool = False) -> None:
+        self.auto = auto
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Look it up, or fail with the nearest names; the default is known without a look."""
-        if value in ("auto", "chinchilla"):
+        if value == "chinchilla" or (value == "auto" and self.auto):
             return str(value)
         from scalefit.errors import FitError
         from scalefit.laws import form_named
@@ -164,6 +165,18 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")(
         command
     )
+
+
+def form_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The same --form on every command that fits a law of N and D."""
+    return click.option(
+        "--form",
+        type=FormName(),
+        metavar="NAME",
+        default="chinchilla",
+        show_default=True,
+        help="Of the law; scalefit laws --forms lists them.",
+    )(command)
 
 
 def level_option(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from scalefit.diagnosis.residuals import residuals
 from scalefit.errors import FitError
 from scalefit.fitting.parametric import fit
 from scalefit.fitting.result import Fit
-from scalefit.laws import Flags, FloatArray, published
+from scalefit.laws import Flags, FloatArray, form_named, published
 from scalefit.runs import Runs
 
 SCHEMA = 1
@@ -136,6 +136,8 @@ def backtest(
     Raises:
         FitError: if no cut leaves enough on both sides; the message says what is missing.
     """
+    if not form_named(form).surface:
+        raise FitError(f"a back-test is of a law of N and D, and {form} is none")
     if cuts < 1:
         raise FitError(f"{cuts} cuts test nothing; ask for one or more")
     learn = partial(

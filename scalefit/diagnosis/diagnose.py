@@ -18,8 +18,10 @@ from scalefit.diagnosis.residuals import (
     spread,
 )
 from scalefit.diagnosis.sensitivity import REACH, Variant, sensitivity
+from scalefit.errors import FitError
 from scalefit.fitting.parametric import HOFFMANNS, fit
 from scalefit.fitting.result import Fit
+from scalefit.laws import form_named
 from scalefit.quantities import format_count, format_flops
 from scalefit.runs import Runs
 
@@ -103,6 +105,8 @@ def diagnose(
     Raises:
         FitError: if these runs cannot determine the law, or there is no such parameter or unit.
     """
+    if not form_named(form).surface:
+        raise FitError(f"a diagnosis is of a law of N and D, and {form} is none")
     fitted = fit(
         runs, form=form, objective=objective, delta=delta, bootstrap=max(bootstrap, 2), seed=seed
     )
@@ -211,7 +215,7 @@ def _on_sensitivity(fitted: Fit, variants: tuple[Variant, ...]) -> Iterator[str]
     spans = [
         f"{name} from {min(found):.3f} to {max(found):.3f}"
         for name in ("E", "alpha", "beta", "a")
-        if (found := [variant.estimates[name] for variant in variants])
+        if (found := [v.estimates[name] for v in variants if name in v.estimates])
     ]
     optima = [variant.optimum for variant in variants if 0 < variant.optimum < np.inf]
     flops = format_flops(REACH * fitted.domain["flops"][1])

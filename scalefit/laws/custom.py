@@ -133,9 +133,10 @@ class Custom(Form):
             jet = self.formula(variables(self._starts[None]), *inputs)
             size = np.abs(self._starts) + (self._starts == 0)
             bend = np.abs(jet.second[0] * size[:, None, None] * size[None, :, None])
-            straight = np.asarray(bend.max(axis=-1) < STRAIGHT * np.abs(jet.value).max())
+            most: FloatArray = bend.max(axis=-1) / np.abs(jet.value).max()
             slope = np.broadcast_to(jet.first[0], (len(size), PLACES))
-        linear = straight.diagonal().copy() & (self._starts > 0)
+        straight: Flags = np.less(most, STRAIGHT)
+        linear: Flags = np.diagonal(straight) & (self._starts > 0)
         for i in np.flatnonzero(linear):
             linear[i] = straight[i, linear].all()
         level = np.ptp(slope, axis=1) <= STRAIGHT * np.abs(slope).max(axis=1)

@@ -40,7 +40,8 @@ class Form(ABC):
         response: what it predicts.
         driven: by variable, the exponent that three different values of it determine.
         ties: pairs of constants that may be one; None for any.
-        scanned: the constants over which ``--certify`` looks for a better optimum, at most two.
+        scanned: the constants over which ``--certify`` looks for a better optimum, at most two;
+            positive, and plain in scale.
         plans: whether it has an optimum N*(C), D*(C).
     """
 
@@ -50,9 +51,9 @@ class Form(ABC):
     variables: tuple[str, ...] = ("params", "tokens")
     response: str = "loss"
     driven: ClassVar[Mapping[str, str]] = {}
-    ties: ClassVar[tuple[frozenset[str], ...] | None] = None
-    scanned: ClassVar[tuple[str, ...]] = ()
-    plans: ClassVar[bool] = False
+    ties: tuple[frozenset[str], ...] | None = None
+    scanned: tuple[str, ...] = ()
+    plans: bool = False
 
     @property
     def parameters(self) -> tuple[str, ...]:

@@ -18,18 +18,20 @@ DECAYS = np.geomspace(0.05, 10.0, 24)
 
 
 class Overtraining(Form):
-    """theta = (E, a, b, eta), with M = D/N, the tokens per parameter, and C = 6ND.
+    """theta = (E, A, B, eta), with M = D/N, the tokens per parameter, and C = 6ND.
+
+    The paper's a and b are A and B here: a and b are the exponents of N* and D*.
 
     It is the additive law of N and D with one exponent, 2 eta, so that the loss at every fixed M
     falls as the same power of compute, and the best M is the same at every compute.
     """
 
     name = "overtraining"
-    equation = "L(C, M) = E + (a M^eta + b M^-eta) C^-eta, M = D/N, C = 6ND"
+    equation = "L(C, M) = E + (A M^eta + B M^-eta) C^-eta, M = D/N, C = 6ND"
     constants = (
         Constant("E"),
-        Constant("a", scale="amplitude", exponent="eta", variable="params"),
-        Constant("b", scale="amplitude", exponent="eta", variable="tokens"),
+        Constant("A", scale="amplitude", exponent="eta", variable="params"),
+        Constant("B", scale="amplitude", exponent="eta", variable="tokens"),
         Constant("eta", *EXPONENTS, essential=True),
     )
     driven: ClassVar = {"params": "eta", "tokens": "eta"}
@@ -46,14 +48,14 @@ class Overtraining(Form):
     def starts(
         self, inputs: tuple[FloatArray, ...], response: FloatArray, weights: FloatArray
     ) -> FloatArray:
-        """The best E, a and b for every eta scanned."""
+        """The best E, A and B for every eta scanned."""
         powers, scale = zip(*(_powers(6 * x**2) for x in inputs), strict=True)
         terms = np.stack([*powers, np.ones_like(powers[0])])
         size, data, floor = amplitudes(terms / response, weights, np.ones_like(response))
         return np.stack([floor, size * scale[0], data * scale[1], SCAN], axis=1)
 
     def optimum(self, theta: FloatArray, flops: FloatArray) -> Allocation:
-        """Least loss under C = 6ND: M* = (b/a)^(1/(2 eta)) at every compute."""
+        """Least loss under C = 6ND: M* = (B/A)^(1/(2 eta)) at every compute."""
         return Chinchilla().optimum(additive(theta), flops)
 
     def exponents(self, theta: FloatArray) -> FloatArray:

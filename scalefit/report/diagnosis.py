@@ -9,7 +9,7 @@ from scalefit.quantities import format_count, format_flops
 
 UNKNOWN = "–"
 SHOW = {"C": format_flops, "N": format_count, "D/N": "{:.3g}".format}
-CONSTANTS = ("E", "A", "B", "alpha", "beta", "a")
+CONSTANTS = ("E", "A", "B", "alpha", "beta", "k", "eta", "N_c", "D_c", "alpha_N", "alpha_D", "a")
 
 
 def diagnosis_text(found: Diagnosis) -> str:
@@ -44,7 +44,7 @@ def _group_row(group: Group) -> str:
 def _path_rows(moved: Influence, names: tuple[str, ...]) -> list[str]:
     if not moved.path:
         return []
-    shown = tuple(dict.fromkeys((moved.parameter, "a")))
+    shown = [n for n in dict.fromkeys((moved.parameter, "a")) if n in moved.estimates]
     heading = "".join(f"{name:>10}" for name in shown)
     start = "".join(f"{moved.estimates[name]:>10.4g}" for name in shown)
     rows = [
@@ -57,20 +57,21 @@ def _path_rows(moved: Influence, names: tuple[str, ...]) -> list[str]:
 
 
 def _sensitivity_rows(variants: tuple[Variant, ...]) -> list[str]:
-    heading = "".join(f"{name:>10}" for name in CONSTANTS)
+    constants = [name for name in CONSTANTS if all(name in v.estimates for v in variants)]
+    heading = "".join(f"{name:>10}" for name in constants)
     lines = [f"{'objective':<15}{'delta':>8}{'value':>11}{heading}{f'N* {REACH:g}x':>9}"]
     rows = ""
     for variant in variants:
         if variant.rows != rows:
             rows = variant.rows
             lines.append(f"{rows} ({variant.used} rows)")
-        lines.append(_variant_row(variant))
+        lines.append(_variant_row(variant, constants))
     return lines
 
 
-def _variant_row(variant: Variant) -> str:
+def _variant_row(variant: Variant, constants: list[str]) -> str:
     delta = UNKNOWN if variant.delta is None else f"{variant.delta:.2g}"
-    values = "".join(f"{variant.estimates[name]:>10.4g}" for name in CONSTANTS)
+    values = "".join(f"{variant.estimates[name]:>10.4g}" for name in constants)
     status = "" if variant.status == "converged" else f"  {variant.status.replace('_', ' ')}"
     optimum = format_count(variant.optimum)
     return f"{variant.objective:<15}{delta:>8}{variant.value:>11.4g}{values}{optimum:>9}{status}"

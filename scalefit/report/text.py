@@ -74,7 +74,10 @@ def _runs_used(fit: Fit) -> str:
 
 
 def _interval_row(name: str, entry: Interval, fit: Fit) -> str:
-    start = f"{EXPONENT.get(name, name):<14}{number(entry.value):>10}"
+    # Of a law of another kind a and b are constants like any others.
+    meant = fit.law.form.plans or name not in fit.law.form.parameters
+    label = EXPONENT.get(name, name) if meant else name
+    start = f"{label:<14}{number(entry.value):>10}"
     said = next((wish for wish in fit.constraints if name in wish.split()), None)
     if said and entry.low == entry.high:
         return f"{start}    as given: {said}"

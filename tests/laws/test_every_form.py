@@ -24,6 +24,22 @@ def test_every_form_has_three_surfaces() -> None:
         assert sum(case.form == name for case in CASES) >= 3, name
 
 
+def test_what_is_scanned_is_positive_and_plain() -> None:
+    for form in FORMS.values():
+        for name in form.scanned:
+            constant = form.constant(name)
+            assert constant.scale == "plain", form.name
+            assert constant.low > 0, form.name
+
+
+@first_cases
+def test_no_better_optimum_is_found_by_scanning(case: Case) -> None:
+    if not FORMS[case.form].scanned:
+        pytest.skip(f"{case.form} has no constants to scan")
+    found = fit(case.runs(noise=NOISE, seed=4), form=case.form, bootstrap=0, certify=True)
+    assert found.certificate.scan.lowest >= 1 - 1e-8
+
+
 @every_case
 def test_runs_without_noise_give_the_truth_back(case: Case) -> None:
     found = fit(case.runs(), form=case.form, bootstrap=0)

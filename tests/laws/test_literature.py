@@ -52,9 +52,9 @@ LAWS: Mapping[str, tuple[tuple[str, Mapping[str, str]], ...]] = {
         ),
         ("pearce2024/hoffmann", {"a_hoffmann_simulated": "a_run"}),
     ),
-    "gadre_overtraining C4 -> C4 eval": (("gadre2024", {}),),
-    "gadre_overtraining RedPajama -> C4 eval": (("gadre2024/redpajama", {}),),
-    "gadre_overtraining RefinedWeb -> C4 eval": (("gadre2024/refinedweb", {}),),
+    "gadre_overtraining C4 -> C4 eval": (("gadre2024", {"a": "A", "b": "B"}),),
+    "gadre_overtraining RedPajama -> C4 eval": (("gadre2024/redpajama", {"a": "A", "b": "B"}),),
+    "gadre_overtraining RefinedWeb -> C4 eval": (("gadre2024/refinedweb", {"a": "A", "b": "B"}),),
     "gadre_downstream C4 17-task error": (("gadre2024/downstream", {"eps": "epsilon"}),),
     "gadre_downstream RedPajama 17-task error": (
         ("gadre2024/redpajama/downstream", {"eps": "epsilon"}),

@@ -54,8 +54,8 @@ def ours(quantity: str) -> float:
         return relative_error(name.removeprefix("rel_err_pct "), dataset)
     params = of_loss(dataset).law.params
     return {
-        "alpha": params["a"] * 6 ** -params["eta"],
-        "beta": params["b"],
+        "alpha": params["A"] * 6 ** -params["eta"],
+        "beta": params["B"],
         "b": -2 * params["eta"],
         "E": params["E"],
     }[name]
