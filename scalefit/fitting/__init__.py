@@ -2,13 +2,14 @@
 
 from scalefit.fitting.files import beside, load, newest, save
 from scalefit.fitting.parametric import fit
-from scalefit.fitting.result import Certificate, Domain, Fit, Interval, Scan, Score, Status
+from scalefit.fitting.result import Certificate, Domain, Fit, Interval, Point, Scan, Score, Status
 
 __all__ = [
     "Certificate",
     "Domain",
     "Fit",
     "Interval",
+    "Point",
     "Scan",
     "Score",
     "Status",

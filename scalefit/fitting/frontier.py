@@ -18,7 +18,7 @@ from scalefit.runs import Runs
 FORM = FORMS["frontier"]
 LEAST = 2  # points of a line; with two it has no error to be known
 LOSSES = 4  # points of the law of L*: one more than it has constants
-DECAYS = np.geomspace(0.005, 2.0, 400)
+DECAYS = np.geomspace(0.005, 2.0, 121)
 """Values of c that are tried."""
 
 
@@ -145,12 +145,12 @@ def decay(x: FloatArray, loss: FloatArray, weights: FloatArray) -> FloatArray:
     w = weights * np.isfinite(loss)
     safe = np.where(w > 0, loss, 1.0)
     decays = np.broadcast_to(DECAYS, (len(loss), len(DECAYS)))
-    for width in (DECAYS[1] / DECAYS[0], 1.001, 1.00001):
+    for width in (DECAYS[1] / DECAYS[0], 1.003, 1.0002, 1.00001):
         floor, height, cost = _linear(decays, x, safe, w)
         best = np.argmin(cost, axis=1)[:, None]
         at = np.take_along_axis(decays, best, axis=1)
         chosen = [np.take_along_axis(column, best, axis=1)[:, 0] for column in (floor, height)]
-        decays = at * np.geomspace(1 / width, width, 101)
+        decays = at * np.geomspace(1 / width, width, 41)
     found = np.stack([*chosen, at[:, 0]], axis=1)
     enough = (w > 0).sum(axis=1) >= LOSSES
     return np.where(enough[:, None], found, np.nan)

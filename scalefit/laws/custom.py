@@ -112,10 +112,9 @@ class Custom(Form):
         unit = np.eye(len(self.constants))[self._linear]
         terms = [self.predict((rest + one)[:, None], *inputs) - fixed for one in unit]
         features, target = np.stack(terms) / response, 1 - fixed / response
-        good = np.isfinite(features).all(axis=(0, 2)) & np.isfinite(target).all(axis=1)
-        found = amplitudes(
-            np.where(good[:, None], features, 0.0), weights, np.where(good[:, None], target, 0.0)
-        )
+        good: Flags = np.isfinite(features.sum(axis=(0, 2)) + target.sum(axis=1))
+        rows = good.reshape(-1, 1)
+        found = amplitudes(np.where(rows, features, 0.0), weights, np.where(rows, target, 0.0))
         chosen = points.copy()
         chosen[:, self._linear] = np.where(good & (found > 0), found, chosen[:, self._linear].T).T
         return chosen
