@@ -299,14 +299,12 @@ MEANINGS = {
         "Until they agree, no interval of either covers the truth as it says."
     ),
     ("envelope", "isoflop"): (
-        "The envelope takes losses in mid-training, when the learning rate has not yet decayed, "
-        "and only sizes that were trained; the profiles compare finished runs. Trust the profiles "
-        "where runs ended at their budget."
+        "The envelope takes losses in mid-training, when the learning rate has not yet decayed; "
+        "the profiles compare runs at their budget. Trust the profiles where runs ended there."
     ),
     ("envelope", "parametric"): (
-        "The envelope takes losses in mid-training and only sizes that were trained; a size list "
-        "that ends inside the range of compute bends it. Trust the law where its residuals show "
-        "no pattern (scalefit diagnose)."
+        "The envelope takes losses in mid-training, and its optima from few pairs of sizes. Trust "
+        "the law where its residuals show no pattern (scalefit diagnose)."
     ),
 }
 

@@ -222,3 +222,15 @@ def test_exponents_that_may_be_anything_are_a_status(tmp_path: Path) -> None:
 def test_options_that_mean_nothing(options: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(FitError):
         fit(as_runs(spoil(), tmp_path), **options)
+
+
+def test_one_run_alone_is_resampled_by_rows_and_says_so(tmp_path: Path) -> None:
+    # Resampling the only run there is gave intervals without any width.
+    table = simulate(known_law("chinchilla"), noise=0.01)
+    alone = fit(as_runs(table.assign(run_id="one"), tmp_path), bootstrap=60)
+    assert alone.resampled == "rows"
+    assert alone.intervals["beta"].low < alone.intervals["beta"].high
+    assert "all rows are of one run" in alone.notes[0]
+    few = fit(as_runs(table.assign(run_id=table.index % 3), tmp_path), bootstrap=60)
+    assert "3 runs are few to resample" in few.notes[0]
+    assert fit(as_runs(table, tmp_path), bootstrap=60).notes == ()
