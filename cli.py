@@ -363,9 +363,9 @@ def _fit(
 ) -> "Fit":
     """The fit by one approach."""
     from scalefit.fitting import fit
-    from scalefit.fitting.envelope import envelope
-    from scalefit.fitting.isoflop import isoflop
     from scalefit.fitting.parameters import parameters
+    from scalefit.frontiers.envelope import envelope
+    from scalefit.frontiers.isoflop import isoflop
     from scalefit.laws import form_named
 
     wishes = {kind: options.pop(kind) for kind in ("fix", "bound", "tie")}

@@ -18,10 +18,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.stats import t as student
 
-from scalefit.fitting.bias import VARIANTS, inside, named, predicted_bias
-from scalefit.fitting.budgets import Profile
-from scalefit.fitting.frontier import line
-from scalefit.fitting.isoflop import sampled
+from scalefit.frontiers.bias import VARIANTS, inside, named, predicted_bias
+from scalefit.frontiers.budgets import Profile
+from scalefit.frontiers.frontier import line
+from scalefit.frontiers.isoflop import sampled
 from scalefit.laws import FORMS, FloatArray, Law
 
 FORM = FORMS["chinchilla"]

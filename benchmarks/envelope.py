@@ -27,8 +27,8 @@ import numpy as np
 import pandas as pd
 
 from scalefit.errors import FitError
-from scalefit.fitting.envelope import envelope
 from scalefit.fitting.result import Fit
+from scalefit.frontiers.envelope import envelope
 from scalefit.laws import FloatArray, published
 from scalefit.runs import Runs
 

@@ -14,11 +14,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from scalefit.diagnosis.audit import audit as audit
+    from scalefit.diagnosis.choose import choose as choose
+    from scalefit.diagnosis.compare import compare as compare
     from scalefit.errors import ScalefitError as ScalefitError
     from scalefit.fitting import Fit as Fit
     from scalefit.fitting import fit as fit
+    from scalefit.frontiers.envelope import envelope as envelope
+    from scalefit.frontiers.isoflop import isoflop as isoflop
     from scalefit.laws import Law as Law
     from scalefit.laws import published as published
+    from scalefit.laws.custom import law_of as law_of
     from scalefit.planning import Plan as Plan
     from scalefit.planning import plan as plan
     from scalefit.runs import Runs as Runs
@@ -27,6 +33,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "audit": "scalefit.diagnosis.audit",
+    "choose": "scalefit.diagnosis.choose",
+    "compare": "scalefit.diagnosis.compare",
+    "envelope": "scalefit.frontiers.envelope",
+    "isoflop": "scalefit.frontiers.isoflop",
+    "law_of": "scalefit.laws.custom",
     "ScalefitError": "scalefit.errors",
     "Fit": "scalefit.fitting",
     "fit": "scalefit.fitting",

@@ -16,11 +16,11 @@ from scipy.stats import norm
 
 from scalefit.diagnosis.corner import corner, on_corner
 from scalefit.errors import FitError, PlanError
-from scalefit.fitting.envelope import envelope
-from scalefit.fitting.isoflop import isoflop
 from scalefit.fitting.parametric import fit
 from scalefit.fitting.result import Fit, Status
 from scalefit.flops import six_nd
+from scalefit.frontiers.envelope import envelope
+from scalefit.frontiers.isoflop import isoflop
 from scalefit.laws import FloatArray, Form
 from scalefit.planning.allocate import Quantity, plan
 from scalefit.quantities import format_count, format_flops

@@ -1,7 +1,7 @@
 """Best learning rate and batch size, power laws of N and D (Li et al. 2025, arXiv:2503.04715).
 
 Their N leaves embeddings out, D is in tokens and so is the batch. They are fitted to optima, one of
-every pair (N, D), which ``scalefit.fitting.optima`` finds in a sweep.
+every pair (N, D), which ``scalefit.sweeps`` finds in a sweep.
 """
 
 from collections.abc import Sequence

@@ -8,9 +8,9 @@ import pytest
 
 from scalefit.errors import DataError, FitError
 from scalefit.fitting import fit
-from scalefit.fitting.optima import NEEDED, best_of_sweep
 from scalefit.laws import FORMS
 from scalefit.runs import Runs, read
+from scalefit.sweeps import NEEDED, best_of_sweep
 from tests.laws.cases import grid
 from tests.laws.expected import assert_near, every_row
 

@@ -11,11 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 from scalefit.errors import FitError
-from scalefit.fitting.curves import LEAST_SIZES, Curves, Sizes, curves
-from scalefit.fitting.frontier import LEAST, frontier, line
-from scalefit.fitting.noise import Noise, noise
-from scalefit.fitting.readings import EDGES, READINGS, Optima, best
 from scalefit.fitting.result import Fit, Point
+from scalefit.frontiers.curves import LEAST_SIZES, Curves, Sizes, curves
+from scalefit.frontiers.frontier import LEAST, frontier, line
+from scalefit.frontiers.noise import Noise, noise
+from scalefit.frontiers.readings import EDGES, READINGS, Optima, best
 from scalefit.laws import FloatArray
 from scalefit.quantities import format_count
 from scalefit.runs import Runs
@@ -53,7 +53,7 @@ def envelope(
     Args:
         runs: the table, from ``scalefit.read``; runs must be named.
         variant: "crossing", "minimum" (as published), "hull" or "binned"; see
-            ``scalefit.fitting.readings``.
+            ``scalefit.frontiers.readings``.
         edges: use the sizes that the envelope begins and ends with too, as published, though they
             bend the exponent. Crossings have none.
         budgets: values of C at which curves are compared, evenly in the logarithm.

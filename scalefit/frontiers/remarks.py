@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from scalefit.errors import FitError
-from scalefit.fitting.bias import FAR, bias, law_minimum
-from scalefit.fitting.budgets import Profile
 from scalefit.fitting.parametric import fit
 from scalefit.fitting.result import Status
-from scalefit.fitting.vertices import Variant
+from scalefit.frontiers.bias import FAR, bias, law_minimum
+from scalefit.frontiers.budgets import Profile
+from scalefit.frontiers.vertices import Variant
 from scalefit.laws import FloatArray
 from scalefit.quantities import format_flops
 from scalefit.runs import Runs

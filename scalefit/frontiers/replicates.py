@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scalefit.fitting.budgets import Profile
-from scalefit.fitting.frontier import line
-from scalefit.fitting.vertices import Noise, Variant
+from scalefit.frontiers.budgets import Profile
+from scalefit.frontiers.frontier import line
+from scalefit.frontiers.vertices import Noise, Variant
 from scalefit.laws import Flags, FloatArray
 
 NUDGE = 1e-3  # of log loss: small beside a profile, large beside rounding

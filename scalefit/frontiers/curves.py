@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
 from scalefit.errors import FitError
-from scalefit.fitting.checkpoints import Numbers, rows_by_run, stretches, warming
+from scalefit.frontiers.checkpoints import Numbers, rows_by_run, stretches, warming
 from scalefit.laws import Flags, FloatArray
 from scalefit.runs import Runs
 

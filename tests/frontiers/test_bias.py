@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scalefit.errors import FitError
-from scalefit.fitting.bias import VARIANTS, Bias, predicted_bias
+from scalefit.frontiers.bias import VARIANTS, Bias, predicted_bias
 from scalefit.laws import FORMS, Law
 
 SURFACES = {

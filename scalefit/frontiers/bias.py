@@ -14,10 +14,10 @@ import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 
 from scalefit.errors import FitError
-from scalefit.fitting.budgets import Profile
-from scalefit.fitting.frontier import LEAST, line
-from scalefit.fitting.joint import Joint
-from scalefit.fitting.vertices import CUBIC, PARABOLA, Akima, Variant
+from scalefit.frontiers.budgets import Profile
+from scalefit.frontiers.frontier import LEAST, line
+from scalefit.frontiers.joint import Joint
+from scalefit.frontiers.vertices import CUBIC, PARABOLA, Akima, Variant
 from scalefit.laws import Flags, FloatArray, Law
 
 VARIANTS: dict[str, Variant] = {v.name: v for v in (PARABOLA, CUBIC, Akima(), Joint())}

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import f as variance_ratio
 
-from scalefit.fitting.curves import Curves, Sizes
-from scalefit.fitting.readings import crossings, steepness
+from scalefit.frontiers.curves import Curves, Sizes
+from scalefit.frontiers.readings import crossings, steepness
 from scalefit.laws import FloatArray
 
 UNLIKELY = 0.05  # so seldom do sizes scatter so much more than seeds if nothing else is behind it

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import ConvexHull
 
-from scalefit.fitting.checkpoints import Numbers
-from scalefit.fitting.curves import Sizes
+from scalefit.frontiers.checkpoints import Numbers
+from scalefit.frontiers.curves import Sizes
 from scalefit.laws import Flags, FloatArray
 
 APART = float(np.log(4.0))  # of log N between two sizes whose crossing is taken

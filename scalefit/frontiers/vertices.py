@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from scipy.interpolate import Akima1DInterpolator
 
-from scalefit.fitting.budgets import Profile
+from scalefit.frontiers.budgets import Profile
 from scalefit.laws import FloatArray
 
 STEPS = 25  # of Akima's grid between two sizes (Porian et al. 2024)

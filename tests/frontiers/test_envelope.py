@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 from scalefit.errors import FitError
-from scalefit.fitting.curves import curves
-from scalefit.fitting.envelope import envelope
-from scalefit.fitting.noise import noise
-from scalefit.fitting.readings import crossings
 from scalefit.fitting.result import Fit
+from scalefit.frontiers.curves import curves
+from scalefit.frontiers.envelope import envelope
+from scalefit.frontiers.noise import noise
+from scalefit.frontiers.readings import crossings
 from scalefit.laws import Law
 from scalefit.runs import Runs, read
 from tests.conftest import known_law

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from scalefit.errors import FitError
-from scalefit.fitting.bias import VARIANTS
-from scalefit.fitting.budgets import profiles
-from scalefit.fitting.frontier import frontier, line
-from scalefit.fitting.isoflop import isoflop, sampled
-from scalefit.fitting.replicates import deciding, scattered
 from scalefit.fitting.result import Fit, Point, Status
+from scalefit.frontiers.bias import VARIANTS
+from scalefit.frontiers.budgets import profiles
+from scalefit.frontiers.frontier import frontier, line
+from scalefit.frontiers.isoflop import isoflop, sampled
+from scalefit.frontiers.replicates import deciding, scattered
 from scalefit.laws import Law
 from scalefit.planning import plan
 from scalefit.runs import Runs, read

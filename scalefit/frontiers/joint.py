@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scalefit.fitting.budgets import Profile
-from scalefit.fitting.vertices import PARABOLA, Noise, Vertices, corrected, logarithm
+from scalefit.frontiers.budgets import Profile
+from scalefit.frontiers.vertices import PARABOLA, Noise, Vertices, corrected, logarithm
 from scalefit.laws import FloatArray
 from scalefit.linalg import solve_positive
 

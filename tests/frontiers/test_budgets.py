@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from scalefit.errors import FitError
-from scalefit.fitting.budgets import Profile, finished, grouped, profiles
+from scalefit.frontiers.budgets import Profile, finished, grouped, profiles
 from scalefit.runs import Runs
 
 BUDGETS = np.array([6e18, 1e19, 3e19, 6e19, 1e20])

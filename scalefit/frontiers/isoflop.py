@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from scalefit.errors import FitError
-from scalefit.fitting.bias import inside, named
-from scalefit.fitting.budgets import TOLERANCE, Profile, profiles
-from scalefit.fitting.frontier import LEAST, frontier
-from scalefit.fitting.remarks import remarks
-from scalefit.fitting.replicates import METHODS, replicates, scattered, shifts
 from scalefit.fitting.result import Fit, Point
-from scalefit.fitting.vertices import Variant, Vertices
+from scalefit.frontiers.bias import inside, named
+from scalefit.frontiers.budgets import TOLERANCE, Profile, profiles
+from scalefit.frontiers.frontier import LEAST, frontier
+from scalefit.frontiers.remarks import remarks
+from scalefit.frontiers.replicates import METHODS, replicates, scattered, shifts
+from scalefit.frontiers.vertices import Variant, Vertices
 from scalefit.laws import FloatArray
 from scalefit.runs import Runs
 
@@ -65,7 +65,7 @@ def isoflop(
             losses were read off at budgets that sizes share.
         variant: "parabola" (as published: of loss in log N), "cubic", "akima" (interpolation and
             weights of Porian et al. 2024) or "joint" (all budgets share one asymmetric shape; see
-            ``scalefit.fitting.joint``).
+            ``scalefit.frontiers.joint``).
         tolerance: how far the compute of a row may be from its budget, relative.
         sizes: how many sizes about the lowest loss are used at each budget; None for all.
         interval: "residuals" or "noise"; see ``replicates.METHODS``.

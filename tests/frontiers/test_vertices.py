@@ -7,9 +7,9 @@ import pytest
 from scipy.interpolate import Akima1DInterpolator
 from scipy.optimize import least_squares
 
-from scalefit.fitting.budgets import Profile
-from scalefit.fitting.joint import BOX, STARTS, Fitted, Joint, Table
-from scalefit.fitting.vertices import CUBIC, PARABOLA, Akima, corrected
+from scalefit.frontiers.budgets import Profile
+from scalefit.frontiers.joint import BOX, STARTS, Fitted, Joint, Table
+from scalefit.frontiers.vertices import CUBIC, PARABOLA, Akima, corrected
 from tests.conftest import known_law
 
 BUDGETS = np.array([6e18, 3e19, 1e20, 6e20, 3e21])
