@@ -49,6 +49,7 @@ def cli(ctx: click.Context) -> None:
     scalefit diagnose results.parquet   what speaks against the fit
     scalefit backtest results.parquet   fit cheap runs, predict the dear ones
     scalefit simulate --law NAME     runs of a known law
+    scalefit sweep sweep.csv         the best learning rate and batch of each size
     scalefit laws                    the laws of the literature
     """
     if os.environ.get("NO_COLOR"):
@@ -296,6 +297,39 @@ def laws_command(name: str | None, exponents: bool, forms: bool, as_json: bool) 
 
     found, text = answer(name, forms=forms, growth=exponents)
     click.echo(json.dumps(found, allow_nan=False) if as_json else text)
+
+
+@cli.command("sweep")
+@click.argument("path")
+@click.option(
+    "--sequence",
+    type=Amount("parse_tokens"),
+    help="Tokens of a sequence, where the batch is counted in sequences.",
+)
+@reading_options
+@json_option
+def sweep_command(path: str, sequence: float | None, as_json: bool, **reading: Any) -> None:
+    """Find the best learning rate and batch of every N and D in a sweep, as CSV.
+
+    Diverged runs are left out and counted. What comes out is what --form optimal-lr and
+    optimal-batch are fitted to.
+
+    \b
+    scalefit sweep sweep.csv > optima.csv
+    scalefit sweep sweep.csv --column batch_tokens=batch_size --sequence 2048 \\
+      | scalefit fit - --form optimal-lr --objective mse-log
+    """
+    from scalefit.sweeps import NEEDED, best_of_sweep
+
+    runs = _read(path, **reading, needed=NEEDED)
+    found = best_of_sweep(runs.scaled("batch_tokens", sequence or 1.0))
+    _say(found.notes[len(runs.notes) :])
+    click.echo(
+        found.frame.to_json(orient="records", double_precision=15)
+        if as_json
+        else found.frame.to_csv(index=False),
+        nl=as_json,
+    )
 
 
 @cli.command("simulate")

@@ -99,6 +99,10 @@ class Runs:
         highest = self.frame[response].nlargest(count).index
         return self.only(~self.frame.index.isin(highest), f"highest {response}")
 
+    def scaled(self, quantity: str, factor: float) -> "Runs":
+        """These runs with a quantity in another unit."""
+        return replace(self, frame=self.frame.assign(**{quantity: self.frame[quantity] * factor}))
+
     def only(self, rows: NDArray[np.bool_], reason: str) -> "Runs":
         """These runs but for the rows that are False, which are counted as left out."""
         lost = Dropped(reason=reason, rows=int((~rows).sum()))

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from scalefit.simulate import Noise, simulate
@@ -126,3 +128,35 @@ def test_an_unknown_variant_names_the_known(profiles: Path, tmp_path: Path) -> N
     assert done.returncode == 1
     assert "parabola" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_sweep_gives_optima_to_fit(tmp_path: Path) -> None:
+    # lr* = 1.8 N^-.7 D^.3 and B* = .6 D^.57 of a paraboloid about each pair's optimum.
+    axes = np.meshgrid([1e8, 4e8, 1e9], [2e9, 1e10, 4e10], np.geomspace(0.25, 4, 5),
+                       np.geomspace(0.25, 4, 5), indexing="ij")  # fmt: skip
+    n, d, rate, batch = (axis.ravel() for axis in axes)
+    loss = 2.5 + 0.02 * np.log(rate) ** 2 + 0.01 * np.log(batch) ** 2
+    frame = pd.DataFrame(
+        {
+            "N": n, "D": d, "lr": 1.8 * n**-0.7 * d**0.3 * rate,
+            "sequences": 0.6 * d**0.57 * batch / 2048, "loss": loss,
+        }
+    )  # fmt: skip
+    frame.loc[3, "loss"] = 9.0  # diverged
+    frame.to_csv(tmp_path / "sweep.csv", index=False)
+    done = run(
+        "sweep", "sweep.csv", "--column", "batch_tokens=sequences", "--sequence", "2048",
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "1 of 225 runs left out (diverged" in done.stderr
+    for form, truth in (
+        ("optimal-lr", {"c": 1.8, "p": -0.7, "q": 0.3}),
+        ("optimal-batch", {"c": 0.6, "q": 0.57}),
+    ):
+        fitted = run(
+            "fit", "-", "--form", form, "--objective", "mse-log", "--json", *CHEAP,
+            cwd=tmp_path, stdin=done.stdout.encode(),
+        )  # fmt: skip
+        assert fitted.returncode == 0, fitted.stderr
+        assert json.loads(fitted.stdout)["law"]["params"] == pytest.approx(truth, rel=1e-3)

@@ -1,6 +1,7 @@
 """Numbers of other people's papers, as regressions: objective values first, parameters second."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from scalefit.fitting.objective import huber
 from scalefit.laws import FORMS, published
 from scalefit.runs import Runs, read
 from tests.conftest import published_folder
+from tests.laws.expected import assert_near, every_row
 
 FORM = FORMS["chinchilla"]
 FIT_FROM = {
@@ -22,7 +24,10 @@ FIT_FROM = {
     "H(1e-3), all 245 rows": ("huber-log", 0),
     "mean asymmetric MAE (x10 on negative y-yhat), raw loss": ("asymmetric-mae", 0),
     "H(1e-3)": ("huber-log", 0),
-}
+    "A=482.00572 etc. from exp(6.17795598),exp(7.64273236),exp(.59711196),.34781303,.36585412": (
+        "huber-log", 5,
+    ),
+}  # fmt: skip
 MEAN = {"asymmetric-mae"}  # their objective is a mean, ours the sum
 
 
@@ -87,6 +92,42 @@ def ours(found, quantity: str) -> float:
     if quantity.endswith("_se"):
         return float(found.draws[:, FORM.parameters.index(name)].std(ddof=1))
     return found.law.params[name]
+
+
+THEIRS = {  # logarithms of A, B and E as printed (arXiv:2502.18969), and what is tied
+    "": (3.9388019787438124, 13.055763753008362, 0.592076393221421, 0.20019580085843525,
+         0.6356967859533506),
+    "_tied": (10.420172618, 12.435421818, 0.934137676, 0.603379622, 0.603379622),
+}  # fmt: skip
+
+
+@every_row("misfitting_final", 6)
+def test_every_row_of_the_misfitting_table(row: dict[str, str], published_path) -> None:
+    runs = read(published_path("misfitting_final.parquet"))
+    n, d, loss = (runs.frame[c].to_numpy(float) for c in ("params", "tokens", "loss"))
+    if "_at_published" in row["quantity"]:
+        tied = "_tied" if "tied" in row["quantity"] else ""
+        size, data, floor, alpha, beta = THEIRS[tied]
+        theta = np.array([np.exp(floor), np.exp(size), np.exp(data), alpha, beta])
+        residual = np.log(FORM.predict(theta, n, d)) - np.log(loss)
+        assert_near(float(huber(1e-3).value(residual).sum()), row)
+        return
+    found = fit(runs, bootstrap=0)
+    assert_near(ours(found, row["quantity"]), row)
+
+
+def test_every_row_of_the_expected_answers_is_a_test() -> None:
+    # By table: those here, and those beside the laws and the approaches they are about.
+    elsewhere = {
+        "porian_refinedweb": 10, "datablations": 8, "gadre_overtraining": 16,
+        "multipowerlaw_curves": 9, "steplaw_dense": 3, "routing_curves": 4, "misfitting_final": 6,
+    }  # fmt: skip
+    path = published_folder() / "expected_answers.csv"
+    if not path.exists():
+        pytest.skip("the published tables are not at hand")
+    with path.open() as file:
+        sources = Counter(row["source"] for row in csv.DictReader(file))
+    assert sources == elsewhere | Counter(row["source"] for row in ROWS)
 
 
 def fitted_or_refused(path: Path) -> Fit | None:
