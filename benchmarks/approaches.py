@@ -1,6 +1,6 @@
 """How often the intervals of approach 2 hold the truth, and how far it misses without noise.
 
-    python benchmarks/approaches.py isoflop [--sims 300] [--replicates 400] [--cells iid-4x7,...]
+    python benchmarks/approaches.py isoflop [--sims 200] [--replicates 300] [--cells iid-4x7,...]
     python benchmarks/approaches.py bias
 
 Tables of a known law: nine budgets from 6e18 to 3e21 FLOP, at each so many sizes evenly in log N
@@ -212,8 +212,8 @@ def main() -> None:
     parser.add_argument("part", choices=("isoflop", "bias"))
     parser.add_argument("--cells", default=",".join(CELLS))
     parser.add_argument("--variants", default=",".join(VARIANTS))
-    parser.add_argument("--sims", type=int, default=300)
-    parser.add_argument("--replicates", type=int, default=400)
+    parser.add_argument("--sims", type=int, default=200)
+    parser.add_argument("--replicates", type=int, default=300)
     asked = parser.parse_args()
     if asked.part == "bias":
         bias()
