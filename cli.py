@@ -2,16 +2,25 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from scalefit import __version__
 from scalefit.errors import ScalefitError
+from scalefit.steps import (
+    DEFAULT_LAW,
+    choice,
+    find_law,
+    fitted_by,
+    kept,
+    needed,
+    read_runs,
+    side_by_side,
+)
 from scalefit.terminal import (
     Amount,
     Commands,
@@ -23,16 +32,9 @@ from scalefit.terminal import (
     level_option,
     reading_options,
     refuse,
+    say,
 )
 
-if TYPE_CHECKING:
-    from scalefit.diagnosis.audit import Audit
-    from scalefit.diagnosis.compare import Comparison
-    from scalefit.fitting import Fit
-    from scalefit.laws import Law
-    from scalefit.runs import Runs
-
-DEFAULT_LAW = "besiroglu2024"
 SQUARES = "resampling is a little too sure of least squares; try --interval hc3"
 
 
@@ -92,7 +94,7 @@ def train_grid_command(
         raise ScalefitError('training needs torch; install it with: pip install "scalefit[train]"')
     asked = load(grid)
     size = asked.describe()
-    _say([grid_text(asked, size)])
+    say([grid_text(asked, size)])
     if dry_run:
         if as_json:
             click.echo(json.dumps(asdict(size)))
@@ -108,7 +110,7 @@ def train_grid_command(
     click.echo(json.dumps(asdict(done)) if as_json else trained_text(done, results))
     if done.failed:
         raise ScalefitError(f"{done.failed} runs failed; the same command tries them again")
-    _say([f"next    scalefit fit {results}"])
+    say([f"next    scalefit fit {results}"])
 
 
 @cli.command("fit")
@@ -173,34 +175,36 @@ def fit_command(
     scalefit fit runs.csv --form auto
     """
     from scalefit.fitting import beside, save
-    from scalefit.report import fit_text
+    from scalefit.report import choice_text, fit_text
 
     task = "audit" if audit else method
     refuse(task)
-    runs = _read(
-        path, drop_highest=drop_highest, where=where, columns=columns, **_needed(task, form)
+    runs = read_runs(
+        path, drop_highest=drop_highest, where=where, columns=columns, **needed(task, form)
     )
     if task in ("all", "audit"):
-        found, text = _side_by_side(runs, task, form, flops, options)
+        found, text = side_by_side(runs, task, form, flops, options)
         click.echo(json.dumps(found.to_dict()) if as_json else text)
-        _say(_kept(found, runs, path, figures=figures))
+        say(kept(found, runs, path, figures=figures))
         return
     extra: dict[str, Any] = {}
     if form == "auto":
-        extra["choice"] = _choose(runs, options, as_json)
-        form = extra["choice"]["form"]
-    fitted = _fit(runs, method, form, variant, options)
+        tried = choice(runs, options)
+        form, extra["choice"] = tried.form, tried.to_dict()
+        if not as_json:
+            click.echo(choice_text(tried) + "\n")
+    fitted = fitted_by(runs, method, form, variant, options)
     target = save(fitted, output or beside(path, method))
     click.echo(json.dumps(fitted.to_dict() | extra) if as_json else fit_text(fitted))
-    _say([f"law     {target}"])
+    say([f"law     {target}"])
     if options["objective"].startswith("mse") and options["interval"] in ("bootstrap", "size"):
-        _say([f"note: {SQUARES}"])
+        say([f"note: {SQUARES}"])
     if figures:
         from scalefit.figures import save_fit
 
-        _say([f"figure  {save_fit(fitted, runs, target.with_suffix('.png'))}"])
+        say([f"figure  {save_fit(fitted, runs, target.with_suffix('.png'))}"])
     if fitted.law.form.plans:
-        _say([f"next    scalefit plan --flops 1e21 --law {target}"])
+        say([f"next    scalefit plan --flops 1e21 --law {target}"])
 
 
 @cli.command("plan")
@@ -224,10 +228,10 @@ def plan_command(flops: float, law_name: str | None, level: float, as_json: bool
     from scalefit.planning import plan
     from scalefit.report import plan_text
 
-    law, origin = _find_law(law_name)
+    law, origin = find_law(law_name)
     planned = plan(law, flops=flops, level=level)
     click.echo(json.dumps(planned.to_dict()) if as_json else plan_text(planned, origin=origin))
-    _say(f"note: {note}" for note in planned.notes)
+    say(f"note: {note}" for note in planned.notes)
 
 
 @cli.command("diagnose")
@@ -252,7 +256,7 @@ def diagnose_command(
     from scalefit.diagnosis.diagnose import diagnose
     from scalefit.report.diagnosis import diagnosis_text
 
-    runs = _read(path, **reading)
+    runs = read_runs(path, **reading)
     found = diagnose(runs, form=form, parameter=parameter, drop=drop, unit=by)
     click.echo(json.dumps(found.to_dict()) if as_json else diagnosis_text(found))
 
@@ -276,7 +280,7 @@ def backtest_command(
     from scalefit.diagnosis.backtest import backtest
     from scalefit.report.diagnosis import backtest_text
 
-    done = backtest(_read(path, **reading), form=form, cuts=cuts, level=level)
+    done = backtest(read_runs(path, **reading), form=form, cuts=cuts, level=level)
     click.echo(json.dumps(done.to_dict()) if as_json else backtest_text(done))
 
 
@@ -319,17 +323,13 @@ def sweep_command(path: str, sequence: float | None, as_json: bool, **reading: A
     scalefit sweep sweep.csv --column batch_tokens=batch_size --sequence 2048 \\
       | scalefit fit - --form optimal-lr --objective mse-log
     """
-    from scalefit.sweeps import NEEDED, best_of_sweep
+    from scalefit.sweeps import NEEDED, best_of_sweep, summary
 
-    runs = _read(path, **reading, needed=NEEDED)
+    runs = read_runs(path, **reading, needed=NEEDED)
     found = best_of_sweep(runs.scaled("batch_tokens", sequence or 1.0))
-    _say(found.notes[len(runs.notes) :])
-    click.echo(
-        found.frame.to_json(orient="records", double_precision=15)
-        if as_json
-        else found.frame.to_csv(index=False),
-        nl=as_json,
-    )
+    say(found.notes[len(runs.notes) :])
+    text = json.dumps(summary(found)) + "\n" if as_json else found.frame.to_csv(index=False)
+    click.echo(text, nl=False)
 
 
 @cli.command("simulate")
@@ -355,134 +355,16 @@ def simulate_command(
     from scalefit.laws import Law
     from scalefit.simulate import Noise, grid, simulate, summary, write
 
-    found = _find_law(law_name)[0]
+    found = find_law(law_name)[0]
     law = found if isinstance(found, Law) else found.law
     params, tokens = grid(law, **axes)
     frame = simulate(law, params=params, tokens=tokens, noise=Noise(sd=noise), seed=seed)
     if output:
-        _say([f"runs    {len(frame)} in {write(frame, output)}", f"next    scalefit fit {output}"])
+        say([f"runs    {len(frame)} in {write(frame, output)}", f"next    scalefit fit {output}"])
     if as_json:
         click.echo(json.dumps(summary(frame, law)))
     elif not output:
         click.echo(frame.to_csv(index=False), nl=False)
-
-
-def _read(
-    path: str,
-    *,
-    drop_highest: int,
-    where: str | None,
-    columns: tuple[tuple[str, str], ...],
-    **needed: Any,
-) -> "Runs":
-    """The table as the reading options ask for it."""
-    from scalefit.runs import read
-
-    runs = read(path, columns=dict(columns), where=where, **needed).without_highest(drop_highest)
-    _say(runs.notes)
-    return runs
-
-
-def _needed(task: str, form: str) -> dict[str, Any]:
-    """What the table must hold: what the form is about, or N, D, C and L."""
-    from scalefit.laws import form_named
-
-    if task != "parametric":
-        return {}
-    return {"needed": None if form == "auto" else form_named(form).quantities}
-
-
-def _fit(
-    runs: "Runs", method: str, form: str, variant: str | None, options: dict[str, Any]
-) -> "Fit":
-    """The fit by one approach."""
-    from scalefit.fitting import fit
-    from scalefit.fitting.parameters import parameters
-    from scalefit.frontiers.envelope import envelope
-    from scalefit.frontiers.isoflop import isoflop
-    from scalefit.laws import form_named
-
-    wishes = {kind: options.pop(kind) for kind in ("fix", "bound", "tie")}
-    if method == "parametric":
-        if any(wishes.values()):
-            options["parameters"] = parameters(form_named(form), **wishes)
-        return fit(runs, form=form, **options)
-    common = {name: options[name] for name in ("bootstrap", "seed", "level")}
-    common |= {"variant": variant} if variant else {}
-    return isoflop(runs, **common) if method == "isoflop" else envelope(runs, **common)
-
-
-def _choose(runs: "Runs", options: dict[str, Any], as_json: bool) -> dict[str, Any]:
-    """The form that predicts best, after the table of all."""
-    from scalefit.diagnosis.choose import choose
-    from scalefit.report.comparison import choice_text
-
-    found = choose(runs, objective=options["objective"], delta=options["delta"])
-    if not as_json:
-        click.echo(choice_text(found) + "\n")
-    return found.to_dict()
-
-
-def _side_by_side(
-    runs: "Runs", task: str, form: str, budgets: Any, options: dict[str, Any]
-) -> "tuple[Comparison | Audit, str]":
-    """All approaches, or all conventions, and their text."""
-    from scalefit.diagnosis.audit import audit
-    from scalefit.diagnosis.compare import compare
-    from scalefit.report.comparison import audit_text, comparison_text
-
-    common = {name: options[name] for name in ("objective", "delta", "bootstrap", "seed", "level")}
-    if task == "audit":
-        audited = audit(runs, flops=None if budgets is None else float(budgets[0]), **common)
-        return audited, audit_text(audited)
-    compared = compare(runs, flops=budgets, form=form, **common)
-    return compared, comparison_text(compared)
-
-
-def _kept(found: "Comparison | Audit", runs: "Runs", path: str, *, figures: bool) -> Iterator[str]:
-    """Write the fits of a comparison, approach 3 last, since plan takes the newest; say where."""
-    from scalefit.diagnosis.compare import Comparison
-    from scalefit.fitting import beside, save
-
-    if not isinstance(found, Comparison):
-        return
-    for entry in found.approaches:
-        if entry.fit is None:
-            continue
-        target = save(entry.fit, beside(path, entry.name))
-        yield f"law     {target}"
-        if figures:
-            from scalefit.figures import save_fit
-
-            yield f"figure  {save_fit(entry.fit, runs, target.with_suffix('.png'))}"
-    if figures:
-        from scalefit.figures import save_comparison
-
-        target = beside(path, "approaches")
-        target = target.with_name(target.name.replace(".fit.json", ".png"))
-        yield f"figure  {save_comparison(found, target)}"
-
-
-def _find_law(asked: str | None) -> "tuple[Law | Fit, str]":
-    """The law to plan by, and in words where it came from."""
-    from scalefit.fitting import load, newest
-    from scalefit.laws import published
-
-    if asked is None:
-        path = newest(Path())
-        if path is None:
-            return published(DEFAULT_LAW), f"{DEFAULT_LAW}, as there is no fit in this folder"
-        return load(path), f"{path}, the newest fit in this folder"
-    if asked.endswith(".json") or Path(asked).is_file():
-        return load(Path(asked)), asked
-    law = published(asked)
-    return law, f"{asked} ({law.source})"
-
-
-def _say(lines: Iterable[str]) -> None:
-    """Everything that is not the answer."""
-    for line in lines:
-        click.echo(line, err=True)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ convex (Li et al. 2025, arXiv:2503.04715). Its vertex uses all runs near the low
 steadier than the lowest run, whose noise decides among neighbours on a flat floor.
 """
 
+import json
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
@@ -16,6 +17,7 @@ from scalefit.errors import DataError, FitError
 from scalefit.laws import FloatArray
 from scalefit.runs import Runs
 
+SCHEMA = 1
 AXES = ("lr", "batch_tokens")
 NEEDED = ("params", "tokens", *AXES, "loss")
 SAME = 0.03  # sizes this near in log are one: budgets are met in whole steps
@@ -73,6 +75,12 @@ def best_of_sweep(runs: Runs, *, share: float = 0.4, far: float = 1.5) -> Runs:
             notes.append(f"{axis} was not swept in {given} pairs of N and D: it is as given there")
     table = pd.DataFrame([_row(cell, best) for cell, best in found])
     return replace(runs, frame=table, notes=(*runs.notes, *notes), dropped=(), quantities=NEEDED)
+
+
+def summary(optima: Runs) -> dict[str, object]:
+    """The JSON object of ``scalefit sweep --json``."""
+    rows = optima.frame.to_json(orient="records", double_precision=15)
+    return {"schema": SCHEMA, "optima": json.loads(rows), "notes": list(optima.notes)}
 
 
 def _row(cell: pd.DataFrame, best: Best) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import click
@@ -29,6 +29,12 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("\nstopped; every finished run is kept, the same command goes on", err=True)
             ctx.exit(STOPPED)
+
+
+def say(lines: Iterable[str]) -> None:
+    """Everything that is not the answer."""
+    for line in lines:
+        click.echo(line, err=True)
 
 
 class Amount(click.ParamType[Any]):

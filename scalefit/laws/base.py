@@ -1,8 +1,8 @@
 """The words in which laws are written: conventions, constants, models and their derivatives."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -109,6 +109,21 @@ class Constant:
     exponent: str = ""
     variable: str = ""
     essential: bool = False
+
+
+class Equation(Protocol):
+    """What a model must know of a form: its constants and variables, the expression, its starts."""
+
+    @property
+    def parameters(self) -> tuple[str, ...]: ...
+    @property
+    def constants(self) -> tuple[Constant, ...]: ...
+    @property
+    def variables(self) -> tuple[str, ...]: ...
+    def formula(self, theta: Sequence[Any], *inputs: Any) -> Any: ...
+    def starts(
+        self, inputs: tuple[FloatArray, ...], response: FloatArray, weights: FloatArray
+    ) -> FloatArray: ...
 
 
 class Model(Protocol):

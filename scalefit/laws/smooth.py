@@ -7,16 +7,13 @@ another, and what is bounded bounds a coordinate of its own.
 from collections.abc import Sequence
 from copy import copy
 from itertools import combinations_with_replacement
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from scalefit.laws.base import Bend, Constant, Constraints, Derivatives, FloatArray
+from scalefit.laws.base import Bend, Constant, Constraints, Derivatives, Equation, FloatArray
 from scalefit.laws.jets import Jet, variables
-
-if TYPE_CHECKING:
-    from scalefit.laws.form import Form
 
 FAINT = 36.0  # a term this many nats below the loss changes no double
 BRIGHT = 5.0  # and one so many above it is none of its terms
@@ -32,7 +29,7 @@ class Smooth:
 
     def __init__(
         self,
-        form: "Form",
+        form: Equation,
         inputs: tuple[FloatArray, ...],
         response: FloatArray,
         constraints: Constraints | None = None,
