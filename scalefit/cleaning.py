@@ -146,6 +146,18 @@ def check_values(
                 )
 
 
+def one_unit(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dropped]]:
+    """The rows whose loss is in the unit that most rows state, or in none; the others counted."""
+    dropped: list[Dropped] = []
+    if "loss_unit" not in frame:
+        return frame, dropped
+    units = frame["loss_unit"].dropna().astype(str).value_counts()
+    for unit in units.index[1:]:
+        other = (frame["loss_unit"] == unit).to_numpy()
+        frame = _keep(frame, ~other, f"loss in {unit}, not {units.index[0]}", dropped)
+    return frame, dropped
+
+
 def run_labels(frame: pd.DataFrame) -> NDArray[np.object_] | None:
     """The label of each row's run, shape (rows,), or None if the table has none.
 

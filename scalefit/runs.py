@@ -150,7 +150,8 @@ def read(
     kept, outside = cleaning.choose(frame, where, name)
     cleaning.check_text(kept, {key: raw[key] for key in raw if key in needed}, name)
     kept, unfit = cleaning.distinct(kept, needed)
-    dropped = (*outside, *unfit)
+    kept, unlike = cleaning.one_unit(kept)
+    dropped = (*outside, *unfit, *unlike)
     if kept.empty:
         reasons = ", ".join(f"{drop.rows} {drop.reason}" for drop in dropped)
         raise DataError(f"{name} has no row left to fit: {reasons}")

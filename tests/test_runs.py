@@ -323,3 +323,15 @@ def test_published_tables_read_or_say_why_not() -> None:
             assert len(runs) + sum(reasons(runs).values()) == stored
     curves = read(PUBLISHED / "routing_curves.parquet", where="tokens > 0")
     assert reasons(curves) == {"outside --where tokens > 0": 223, "loss not measured": 8}
+
+
+def test_losses_in_different_units_are_not_one_table(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {"N": [1e8, 2e8, 3e8], "D": [1e9] * 3, "loss": [3.0, 2.9, 1.1],
+         "loss_unit": ["nats/token", "nats/token", "bits/byte"]}
+    )  # fmt: skip
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    runs = read(tmp_path / "t.csv")
+    assert len(runs) == 2
+    assert runs.dropped[-1].reason == "loss in bits/byte, not nats/token"
+    assert len(read(tmp_path / "t.csv", where="loss_unit == 'bits/byte'")) == 1

@@ -34,6 +34,7 @@ FINE = 0.1  # what bends within this fraction of a median residual is rounded
 DAMPING, NEGLIGIBLE, STUCK = 1e-3, 1e-9, 1e9
 SAFETY = 2.0  # a violated constraint costs this times its worth at the limit
 ROUNDING = 1e-14
+STILL = 1e-9  # of a quantity: slopes that are but the rounding of its differences
 FLAT = 1e-15  # of the largest curvature: what a direction without any is given
 
 
@@ -73,7 +74,8 @@ def profile(
     aim = target(form, quantity)
     local = sandwich(models, objective, optimum, cluster, base=base)
     slope = aim.slope(local.model, local.theta[None])[0]
-    if not slope.any():  # nothing that is fitted moves it
+    size = max(1.0, abs(float(aim.scaled(optimum.natural))))
+    if np.abs(slope).max(initial=0.0) <= STILL * size:  # nothing that is fitted moves it
         fixed = float(aim.of(optimum.natural))
         return fixed, fixed
     threshold = _threshold(local, slope, level)

@@ -123,7 +123,7 @@ def _lines_line(fit: Fit) -> str:
 
 
 def _proof(fit: Fit, proof: Certificate) -> list[str]:
-    second = f"; next best {proof.second_basin:.3g} times it" if proof.second_basin else ""
+    second = f"; next best {proof.second_basin:.5g} times it" if proof.second_basin else ""
     reached = f" at the bound of {', '.join(proof.bounds)}" if proof.bounds else ""
     delta = f", delta {fit.objective.delta:g}" if fit.objective.delta else ""
     agree = f"{proof.agreeing} of {proof.starts} starts agree{second}"

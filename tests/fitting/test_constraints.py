@@ -173,3 +173,17 @@ def test_weights_that_mean_nothing(weights: str, tmp_path: Path) -> None:
     table = table.assign(zero=0.0, negative=-1.0, text="many")
     with pytest.raises(FitError, match="weigh"):
         fit(as_runs(table, tmp_path), weights=weights)
+
+
+@pytest.mark.parametrize("interval", ["bootstrap", "wild", "hc3", "profile"])
+@pytest.mark.parametrize("form", ["chinchilla", "generalised"])
+def test_what_is_fixed_has_no_width(interval: str, form: str, tmp_path: Path) -> None:
+    runs = as_runs(simulate(known_law("chinchilla"), noise=0.005), tmp_path)
+    fixed = {"E": 1.8, "alpha": 0.3527}
+    wished = parameters(FORMS[form], fix=[*fixed.items()])
+    found = fit(runs, form=form, parameters=wished, interval=interval, bootstrap=40)
+    for name, value in fixed.items():
+        entry = found.intervals[name]
+        assert entry.low == pytest.approx(value, rel=1e-12)
+        assert entry.high == pytest.approx(value, rel=1e-12)
+        assert entry.identified
