@@ -157,7 +157,7 @@ def compare(
         agreements=agreements,
         findings=(
             *_findings(approaches, agreements, level),
-            *_on_compute(runs),
+            *(_on_compute(runs) if agreements else ()),
             *(_on_form(runs, objective, delta) if form == "chinchilla" else ()),
         ),
     )
