@@ -7,7 +7,11 @@ import pytest
 from scalefit.errors import ScalefitError
 from scalefit.figures import fit_figure, save_fit
 from scalefit.fitting import fit
+from scalefit.frontiers.envelope import envelope
+from scalefit.frontiers.isoflop import isoflop
 from tests.conftest import as_runs, known_law, simulate
+from tests.diagnosis.test_compare import crossed
+from tests.laws.cases import CASES
 
 
 def test_a_fit_is_drawn_with_named_axes(tmp_path: Path) -> None:
@@ -31,3 +35,32 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     runs = as_runs(simulate(known_law("chinchilla")), tmp_path)
     with pytest.raises(ScalefitError, match="cannot be written"):
         save_fit(fit(runs, bootstrap=0), runs, tmp_path / "no" / "figure.png")
+
+
+@pytest.mark.parametrize(
+    ("form", "labels"),
+    [
+        ("offset-d", ["tokens D", "fitted loss"]),
+        ("data-constrained", ["parameters N", "tokens D", "unique tokens", "fitted loss"]),
+        ("downstream", ["loss", "fitted error"]),
+        ("optimal-batch", ["tokens D", "fitted batch, tokens"]),
+    ],
+)
+def test_any_other_law_is_drawn_by_its_variables(form: str, labels: list[str]) -> None:
+    case = next(case for case in CASES if case.form == form)
+    runs = case.runs(noise=0.01)
+    figure = fit_figure(fit(runs, form=form, bootstrap=0), runs)
+    assert [axes.get_xlabel() for axes in figure.axes] == labels
+
+
+@pytest.mark.parametrize("approach", [envelope, isoflop])
+def test_a_frontier_is_drawn_with_its_optima(approach) -> None:
+    runs = crossed(known_law("chinchilla"))
+    found = approach(runs, bootstrap=30)
+    figure = fit_figure(found, runs)
+    source, sizes, data, *_ = figure.axes
+    assert (sizes.get_ylabel(), data.get_ylabel()) == ("parameters N*", "tokens D*")
+    used = [point for point in found.points if not point.note]
+    marked = [line for line in sizes.lines if line.get_label() == "optima"]
+    assert len(marked[0].get_xdata()) == len(used)
+    assert source.get_ylabel() == "loss"

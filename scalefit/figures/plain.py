@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from scalefit.figures.style import FRONTIER, QUIET, column, house_style, label, plain_numbers, title
 from scalefit.fitting import Fit
@@ -10,6 +11,8 @@ from scalefit.laws import FloatArray
 from scalefit.runs import Runs
 
 MOST = 3  # variables with a panel of their own
+MANY = 150  # rows that are drawn small
+NARROW, WIDE = 5.0, 50.0  # spans of an axis
 
 
 def plain_figure(fit: Fit, runs: Runs) -> Figure:
@@ -31,14 +34,19 @@ def plain_figure(fit: Fit, runs: Runs) -> Figure:
 def _draw_response(
     axes: Axes, fit: Fit, name: str, values: FloatArray, measured: FloatArray, fitted: FloatArray
 ) -> None:
-    axes.scatter(values, measured, s=16, color=QUIET, linewidths=0, label="measured")
+    size = 16 if len(values) <= MANY else 4
+    axes.scatter(values, measured, s=size, color=QUIET, linewidths=0, label="measured")
     if len(fit.law.form.variables) == 1:
         grid = np.geomspace(values.min() / 1.25, values.max() * 1.25, 300)
         axes.plot(grid, fit.law.predict(grid), color=FRONTIER, lw=1.5, label="law")
     else:
-        axes.scatter(values, fitted, s=24, facecolors="none", edgecolors=FRONTIER, label="law")
+        axes.scatter(
+            values, fitted, s=1.5 * size, facecolors="none", edgecolors=FRONTIER,
+            linewidths=size / 16, label="law",
+        )  # fmt: skip
     response = label(fit.law.form.response, fit.law)
-    axes.set(xscale="log", yscale="log", xlabel=label(name, fit.law), ylabel=response)
+    axes.set(yscale="log", xlabel=label(name, fit.law), ylabel=response)
+    _scale(axes, values)
     if fit.law.form.response in ("loss", "error"):
         plain_numbers(axes)
     axes.legend(frameon=False, fontsize=8)
@@ -46,7 +54,20 @@ def _draw_response(
 
 def _draw_residuals(axes: Axes, fit: Fit, measured: FloatArray, fitted: FloatArray) -> None:
     axes.axhline(0, color="0.5", lw=1)
-    axes.scatter(fitted, 100 * (measured / fitted - 1), s=16, color=QUIET, linewidths=0)
+    size = 16 if len(fitted) <= MANY else 4
+    axes.scatter(fitted, 100 * (measured / fitted - 1), s=size, color=QUIET, linewidths=0)
     response = label(fit.law.form.response, fit.law)
-    axes.set(xscale="log", xlabel=f"fitted {response}", ylabel="measured over law, %")
+    axes.set(xlabel=f"fitted {response}", ylabel="measured over law, %")
+    _scale(axes, fitted)
     axes.set_title("residuals", fontsize=10)
+
+
+def _scale(axes: Axes, values: FloatArray) -> None:
+    """A logarithmic axis where the values span one, with labels that do not run into each other."""
+    span = float(values.max() / values.min())
+    if span < NARROW:
+        return
+    axes.set_xscale("log")
+    if span < WIDE:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())

@@ -12,7 +12,7 @@ from scalefit.quantities import format_count, format_flops
 
 GAP = "not identified"
 UNKNOWN = "–"
-WIDTH = 98
+WIDTH, WIDEST = 98, 120  # of wrapped text, and of a line that need not be wrapped
 HANGING: Mapping[str, Any] = {"subsequent_indent": " " * 7}
 MOST_POINTS = 24
 EXPONENT = {
@@ -30,20 +30,10 @@ COUNTED = {
 
 def fit_text(fit: Fit) -> str:
     """The fitted law, its intervals, how it was found and what it has seen."""
-    convention = fit.law.convention
-    form = fit.law.form
-    anchor = (
-        f"; C_1 = {format_flops(fit.law.params['C_1'])} FLOP" if "C_1" in fit.law.params else ""
-    )
-    heading = f"{form.name.capitalize()} law   {form.equation}"
     level = next(iter(fit.intervals.values())).level
-    conventions = [
-        *([loss_unit(convention.loss)] if "loss" in (form.response, *form.variables) else []),
-        *([COUNTED[convention.params]] if "params" in form.variables else []),
-    ]
     return "\n".join(
         [
-            f"{heading}   {'; '.join(conventions)}{anchor}",
+            *_heading(fit),
             _runs_used(fit),
             "",
             f"{'':<14}{'value':>10}    {100 * level:g}% interval",
@@ -54,6 +44,22 @@ def fit_text(fit: Fit) -> str:
             *(line for note in fit.notes for line in wrap(f"Note   {note}", WIDTH, **HANGING)),
         ]
     )
+
+
+def _heading(fit: Fit) -> list[str]:
+    """The equation and the conventions, on one line where they fit."""
+    form, convention = fit.law.form, fit.law.convention
+    said = [
+        *([loss_unit(convention.loss)] if "loss" in (form.response, *form.variables) else []),
+        *([COUNTED[convention.params]] if "params" in form.variables else []),
+        *([f"C_1 = {format_flops(fit.law.params['C_1'])} FLOP"] if fit.points else []),
+    ]
+    parts = [f"{form.name.capitalize()} law", form.equation, "; ".join(said)]
+    whole = "   ".join(part for part in parts if part)
+    if len(whole) <= WIDEST:
+        return [whole]
+    lines = [wrap(part, WIDTH, subsequent_indent="  ") for part in parts if part]
+    return [line for part in lines for line in part]
 
 
 def loss_unit(loss: str) -> str:
