@@ -18,6 +18,8 @@ from scalefit.figures.style import (
     wider,
 )
 from scalefit.fitting import Fit
+from scalefit.frontiers.bias import named
+from scalefit.frontiers.budgets import TOLERANCE, profiles
 from scalefit.runs import Runs
 
 
@@ -30,7 +32,7 @@ def frontier_figure(fit: Fit, runs: Runs) -> Figure:
         (draw_curves if fit.method == "envelope" else draw_profiles)(source, fit, runs)
         draw_line(sizes, fit, "params", "N*(C)")
         draw_line(data, fit, "tokens", "D*(C)")
-        said = f"{fit.method}, {used} of {len(fit.points)} optima used"
+        said = f"{fit.method} ({fit.variant}), {used} of {len(fit.points)} optima used"
         figure.suptitle(title(fit, said), fontsize=11)
     return figure
 
@@ -59,22 +61,25 @@ def draw_curves(axes: Axes, fit: Fit, runs: Runs) -> None:
 
 
 def draw_profiles(axes: Axes, fit: Fit, runs: Runs) -> None:
-    """Loss against size, coloured by budget, and each budget's optimum."""
-    params, flops, loss = (column(runs, name) for name in ("params", "flops", "loss"))
-    palette, norm = colours(np.array([point.flops for point in fit.points]))
-    budgets = np.log([point.flops for point in fit.points])
-    nearest = np.abs(np.log(flops)[:, None] - budgets).argmin(axis=1)
-    for at, point in enumerate(fit.points):
-        rows = np.flatnonzero(nearest == at)
-        colour = palette(norm(point.flops))
-        rows = rows[np.argsort(params[rows])]
-        axes.plot(params[rows], loss[rows], "o-", color=colour, ms=3.5, lw=0.7, alpha=0.8)
+    """Loss against size, coloured by budget, the curve through each profile and its optimum."""
+    kind = named(fit.variant)
+    runs, found = profiles(runs, tolerance=TOLERANCE, least=kind.least, sizes=None)
+    able = [profile for profile in found if not profile.note]
+    curves = kind.noise(able).values
+    palette, norm = colours(np.array([profile.flops for profile in found]))
+    for profile in found:
+        colour, size = palette(norm(profile.flops)), np.exp(profile.log_params)
+        axes.plot(size, profile.loss, "o", color=colour, ms=3.5, alpha=0.8)
+    for profile, curve in zip(able, curves, strict=True):
+        axes.plot(np.exp(profile.log_params), curve, color=palette(norm(profile.flops)), lw=1)
+    for point in fit.points:
         if point.params is not None and point.loss is not None:
             edge = QUIET if point.note else FRONTIER
-            axes.plot(point.params, point.loss, "*", ms=10, mfc=colour, mec=edge, mew=1)
+            fill = palette(norm(point.flops))
+            axes.plot(point.params, point.loss, "*", ms=10, mfc=fill, mec=edge, mew=1)
     axes.set(xscale="log", yscale="log", xlabel="parameters N", ylabel=loss_label(fit.law))
     plain_numbers(axes)
-    axes.set_title("profiles and their optima (stars)", fontsize=10)
+    axes.set_title(f"profiles by {kind.name}, and their optima (stars)", fontsize=10)
     bar = axes.figure.colorbar(mpl.cm.ScalarMappable(norm, SIZES), ax=axes, pad=0.01)
     bar.set_label("budget C, FLOP")
 

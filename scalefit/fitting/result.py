@@ -129,6 +129,7 @@ class Fit:
         law: the law at the optimum; of the form "frontier" by approaches 1 and 2.
         method: how: "envelope", "isoflop" or "parametric", approaches 1 to 3 of Hoffmann et al.
             2022.
+        variant: of the envelope or of the profiles; empty for a law.
         status: whether to trust it.
         objective: what was minimised.
         intervals: by parameter, and for the exponents a and b of N* and D*.
@@ -160,6 +161,7 @@ class Fit:
     domain: Domain
     points: tuple[Point, ...] = ()
     notes: tuple[str, ...] = ()
+    variant: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """The JSON object of ``scalefit fit --json``; unknown numbers are None, never NaN."""
@@ -167,6 +169,7 @@ class Fit:
             "schema": SCHEMA,
             "form": self.law.form.name,
             "method": self.method,
+            "variant": self.variant,
             "status": str(self.status),
             "objective": asdict(self.objective),
             "constraints": list(self.constraints),
@@ -239,6 +242,7 @@ def _from_document(document: dict, name: str, form: Form | None) -> Fit:  # type
     return Fit(
         law=law,
         method=document["method"],
+        variant=document["variant"],
         status=Status(document["status"]),
         objective=Score(**document["objective"]),
         interval=document["interval"],

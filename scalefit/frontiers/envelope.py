@@ -93,6 +93,7 @@ def envelope(
         [points[k] for k in order],
         draws[:, order],
         method="envelope",
+        variant=variant,
         interval=interval,
         resampled="runs" if interval == "bootstrap" else "sizes",
         level=level,

@@ -28,6 +28,7 @@ def frontier(
     draws: FloatArray,
     *,
     method: str,
+    variant: str,
     interval: str,
     resampled: str,
     level: float,
@@ -42,6 +43,7 @@ def frontier(
         draws: (log N*, log D*, log L*) of every point in each replicate, shape (replicates,
             points, 3); NaN where a replicate has none.
         method: "envelope" or "isoflop".
+        variant: which.
         interval: how the replicates were made.
         resampled: what they resample.
         level: confidence of the intervals.
@@ -74,6 +76,7 @@ def frontier(
     return Fit(
         law=fitted_law(FORM, theta, runs),
         method=method,
+        variant=variant,
         status=Status.CONVERGED if used.sum() > LEAST else Status.NOT_IDENTIFIED,
         objective=Score(
             name="mse-log", delta=None, value=_misfit(theta, log_c - centre, found, weigh)

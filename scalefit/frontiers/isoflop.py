@@ -92,6 +92,7 @@ def isoflop(
         points,
         sample.draws,
         method="isoflop",
+        variant=variant,
         interval=interval,
         resampled="rows" if runs.cluster is None else "runs",
         level=level,

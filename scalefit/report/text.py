@@ -121,10 +121,10 @@ def _evidence(fit: Fit) -> list[str]:
 
 def _lines_line(fit: Fit) -> str:
     used = sum(not point.note for point in fit.points)
+    how = f"{fit.status.replace('_', ' ')}; {fit.method} ({fit.variant})"
     return (
-        f"Fit    {fit.status.replace('_', ' ')}; lines in log N* and log D* through {used} of "
-        f"{len(fit.points)} optima; {fit.interval} intervals, {len(fit.draws)} draws of "
-        f"{fit.resampled}"
+        f"Fit    {how}; lines in log N* and log D* through {used} of {len(fit.points)} optima; "
+        f"{fit.interval} intervals, {len(fit.draws)} draws of {fit.resampled}"
     )
 
 
