@@ -146,7 +146,7 @@ def test_lines_through_the_optima_of_nanochat(
         ]
         found = frontier(
             runs, points, np.empty((0, 4, 3)),
-            method="isoflop", interval="none", resampled="none", level=0.95,
+            method="isoflop", variant="parabola", interval="none", resampled="none", level=0.95,
         )  # fmt: skip
         slopes = found.law.params["a"], found.law.params["b"]
         assert (slopes == pytest.approx((a, b), abs=1e-4)) is close
