@@ -20,6 +20,7 @@ from scalefit.where import select
 COMPUTE = ("params", "tokens", "flops")
 """Of these, any one follows from the other two by C = 6ND."""
 QUANTITIES = (*COMPUTE, "loss")
+SAME = 0.01  # of C: what is so near to 6ND in the median is 6ND
 _DERIVED = {
     "params": "params = flops / (6 * tokens)",
     "tokens": "tokens = flops / (6 * params)",
@@ -175,14 +176,19 @@ def discrepancy(frame: pd.DataFrame) -> str | None:
     """What people should know if the table's own flops is not 6 * params * tokens."""
     if not set(COMPUTE) <= set(frame):
         return None
-    ratio = (frame["flops"] / 6.0 / frame["params"] / frame["tokens"]).to_numpy()
-    off = float(np.median(np.abs(ratio - 1.0)))
-    if not off > 0.01:
+    ratio, off = over_six_nd(frame)
+    if not off > SAME:
         return None
     return (
         f"flops differs from 6 * params * tokens by {off:.0%} in the median "
         f"({ratio.min():.2f} to {ratio.max():.2f} times it); the column is used as it is"
     )
+
+
+def over_six_nd(frame: pd.DataFrame) -> tuple[NDArray[np.float64], float]:
+    """C over 6ND of every row, shape (rows,), and how far it is from 1 in the median."""
+    ratio = (frame["flops"] / 6.0 / frame["params"] / frame["tokens"]).to_numpy()
+    return ratio, float(np.median(np.abs(ratio - 1.0)))
 
 
 def _lacking(missing: list[str], frame: pd.DataFrame, source: str) -> DataError:

@@ -136,9 +136,8 @@ def restated(law: Law, total: Curve, cost: Curve, flops: FloatArray) -> Allocati
     """
     log_c = np.log(np.asarray(flops, dtype=np.float64))
 
-    def loss(log_n: FloatArray, extra: int) -> FloatArray:
-        at = log_c.reshape((1,) * extra + log_c.shape)
-        return law.loss(np.exp(total(log_n)), np.exp(at - cost(log_n)))
+    def loss(log_n: FloatArray) -> FloatArray:
+        return law.loss(np.exp(total(log_n)), np.exp(log_c - cost(log_n)))
 
     log_n = golden(loss, log_c)
     tokens = np.exp(log_c - cost(log_n))

@@ -6,7 +6,6 @@ from functools import partial
 
 import numpy as np
 
-from scalefit.diagnosis.influence import without
 from scalefit.diagnosis.residuals import residuals
 from scalefit.errors import FitError
 from scalefit.fitting.parametric import fit
@@ -185,7 +184,7 @@ def places(runs: Runs, cuts: int, axis: str = "flops") -> list[float]:
 def _cut(runs: Runs, at: float, learn: Callable[[Runs], Fit], seed: int, level: float) -> Cut:
     points = Points.of(runs)
     above = points.flops > at
-    below = without(runs, tuple(np.flatnonzero(above).tolist()), "above the cut")
+    below = runs.only(~above, "above the cut")
     fitted = learn(below)
     known, new = points.select(~above), points.select(above)
     best = points.best()[above]

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from scalefit.diagnosis.backtest import places
-from scalefit.diagnosis.influence import without
 from scalefit.diagnosis.residuals import residuals, robust_sd
 from scalefit.errors import FitError
 from scalefit.fitting.parametric import columns, fit
@@ -165,7 +164,7 @@ def _trial(
     for cut in cuts:
         above = values > cut
         try:
-            below = without(runs, tuple(np.flatnonzero(above).tolist()), "above the cut")
+            below = runs.only(~above, "above the cut")
             fitted = fit(below, form=name, objective=objective, delta=delta, bootstrap=0)
             *inputs, measured = columns(fitted.law.form, runs)
         except FitError as refusal:

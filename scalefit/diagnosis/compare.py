@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from scalefit.cleaning import SAME, over_six_nd
 from scalefit.diagnosis.corner import corner, on_corner
 from scalefit.errors import FitError, PlanError
 from scalefit.fitting.parametric import fit
 from scalefit.fitting.result import Fit, Status
-from scalefit.flops import six_nd
 from scalefit.frontiers.envelope import envelope
 from scalefit.frontiers.isoflop import isoflop
 from scalefit.laws import FloatArray, Form
@@ -29,7 +29,6 @@ from scalefit.runs import Runs
 SCHEMA = 1
 NUMBERS = {"envelope": 1, "isoflop": 2, "parametric": 3}
 SIGNIFICANT = 0.05
-SAME = 0.01  # of C: what is so near to 6ND is 6ND
 REACHES = (1.0, 10.0)  # times the largest compute: the default budgets
 ONE_SD = 0.6827  # level of a normal interval of one sd on each side
 
@@ -250,8 +249,7 @@ def _findings(
 
 
 def _on_compute(runs: Runs) -> Iterator[str]:
-    frame = runs.frame
-    off = float(np.median(np.abs(frame["flops"] / six_nd(frame["params"], frame["tokens"]) - 1)))
+    off = over_six_nd(runs.frame)[1]
     if off > SAME:
         yield (
             f"Approaches 1 and 2 take the table's C, approach 3 plans by C = 6ND, and here the two "

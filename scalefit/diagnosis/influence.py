@@ -6,12 +6,11 @@ picks those that are worth it.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from scalefit.cleaning import Dropped
 from scalefit.diagnosis.residuals import unit_labels
 from scalefit.errors import FitError
 from scalefit.fitting.bootstrap import measure, measured
@@ -136,11 +135,7 @@ def influence(
 
 def without(runs: Runs, rows: tuple[int, ...], reason: str) -> Runs:
     """These runs but for the rows at these positions."""
-    return replace(
-        runs,
-        frame=runs.frame.drop(runs.frame.index[list(rows)]).reset_index(drop=True),
-        dropped=(*runs.dropped, Dropped(reason=reason, rows=len(rows))),
-    )
+    return runs.only(~np.isin(np.arange(len(runs)), rows), reason)
 
 
 class Refits:

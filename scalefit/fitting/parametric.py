@@ -88,7 +88,7 @@ def fit(
     Raises:
         FitError: if these runs cannot determine the law; the message says what is missing.
     """
-    _check_options(bootstrap, level)
+    check_sampling(bootstrap, level)
     shape = form_named(form) if isinstance(form, str) else form
     said = constraints(shape, parameters) if parameters is not None else None
     runs, sample = _sample(shape, runs, weights)
@@ -157,7 +157,8 @@ def _find(
     return aim, optimum
 
 
-def _check_options(bootstrap: int, level: float) -> None:
+def check_sampling(bootstrap: int, level: float) -> None:
+    """Raise FitError for replicates that have no spread and for a level that is none."""
     if bootstrap < 0 or bootstrap == 1:
         raise FitError(f"{bootstrap} replicates have no spread; draw 200 or more, or 0 for none")
     if not 0 < level < 1:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from scalefit.errors import FitError
+from scalefit.fitting.parametric import check_sampling
 from scalefit.fitting.result import Fit, Point
 from scalefit.frontiers.curves import LEAST_SIZES, Curves, Sizes, curves
 from scalefit.frontiers.frontier import LEAST, frontier, line
@@ -122,10 +123,7 @@ def _check(
         raise FitError(f"curves cannot be compared at {budgets} budgets; take {BUDGETS}")
     if warmup is not None and not 0 <= warmup < 1:
         raise FitError(f"the warm-up is {warmup}; it is a share of each run, like 0.02")
-    if bootstrap < 0 or bootstrap == 1:
-        raise FitError(f"{bootstrap} replicates have no spread; draw 200 or more, or 0 for none")
-    if not 0 < level < 1:
-        raise FitError(f"the level is {level}; it must lie between 0 and 1, like 0.95")
+    check_sampling(bootstrap, level)
 
 
 def _check_envelope(sizes: Sizes, source: str) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scalefit.errors import FitError
+from scalefit.fitting.parametric import check_sampling
 from scalefit.fitting.result import Fit, Point
 from scalefit.frontiers.bias import inside, named
 from scalefit.frontiers.budgets import TOLERANCE, Profile, profiles
@@ -120,10 +121,7 @@ def _check(
         raise FitError(f"{kind.curve} takes {kind.least} sizes or more at a budget, not {sizes}")
     if not 0 < noise < np.inf:
         raise FitError(f"the noise is {noise}; it is a standard deviation of the loss, like 0.002")
-    if bootstrap < 0 or bootstrap == 1:
-        raise FitError(f"{bootstrap} replicates have no spread; draw 200 or more, or 0 for none")
-    if not 0 < level < 1:
-        raise FitError(f"the level is {level}; it must lie between 0 and 1, like 0.95")
+    check_sampling(bootstrap, level)
 
 
 def _located(kind: Variant, runs: Runs, found: Sequence[Profile]) -> tuple[list[Profile], Vertices]:

@@ -1,7 +1,7 @@
 """What a law is: a form, which is an equation and what is known of its constants, with numbers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, ClassVar
@@ -150,9 +150,8 @@ class Form(ABC):
         log_nd = np.log(np.broadcast_to(flops, shape) / 6)
         wide = np.broadcast_to(theta, (*shape, theta.shape[-1]))
 
-        def loss(log_n: FloatArray, extra: int) -> FloatArray:
-            at = log_nd.reshape((1,) * extra + log_nd.shape)
-            return self.predict(wide, np.exp(log_n), np.exp(at - log_n))
+        def loss(log_n: FloatArray) -> FloatArray:
+            return self.predict(wide, np.exp(log_n), np.exp(log_nd - log_n))
 
         log_n = golden(loss, log_nd)
         params, tokens = np.exp(log_n), np.exp(log_nd - log_n)
@@ -169,17 +168,17 @@ class Form(ABC):
         raise PlanError(f"{self.equation} has no exponents of N* and D*")
 
 
-def golden(loss: Any, log_nd: FloatArray) -> FloatArray:
-    """The log N of least ``loss(log_n, extra axes)`` for every log(ND): a scan, then sections."""
+def golden(loss: Callable[[FloatArray], FloatArray], log_nd: FloatArray) -> FloatArray:
+    """The log N of least ``loss(log_n)`` for every log(ND): a scan, then sections."""
     places = np.linspace(0, 1, PLACES).reshape(-1, *(1,) * log_nd.ndim)
-    values = loss(places * log_nd, 1)
+    values = loss(places * log_nd)
     best = np.nanargmin(np.where(np.isfinite(values), values, np.inf), axis=0)
     step = log_nd / (PLACES - 1)
     low, high = (best - 1) * step, (best + 1) * step
     ratio = (np.sqrt(5) - 1) / 2
     for _ in range(SECTIONS):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
-        lower = loss(left, 0) < loss(right, 0)
+        lower = loss(left) < loss(right)
         low, high = np.where(lower, low, left), np.where(lower, right, high)
     middle: FloatArray = (low + high) / 2
     return middle
