@@ -11,29 +11,33 @@ import click
 
 from scalefit import __version__
 from scalefit.errors import ScalefitError
+from scalefit.options import (
+    building_options,
+    fitting_options,
+    form_option,
+    hardware_options,
+    json_option,
+    level_option,
+    question_options,
+    reading_options,
+    refuse,
+    terms_options,
+)
 from scalefit.steps import (
     DEFAULT_LAW,
     choice,
     find_law,
+    find_laws,
     fitted_by,
     kept,
     needed,
+    planned,
     read_runs,
+    rungs,
     side_by_side,
+    written,
 )
-from scalefit.terminal import (
-    Amount,
-    Commands,
-    FormName,
-    Status,
-    fitting_options,
-    form_option,
-    json_option,
-    level_option,
-    reading_options,
-    refuse,
-    say,
-)
+from scalefit.terminal import Amount, Commands, FormName, Status, say
 
 SQUARES = "resampling is a little too sure of least squares; try --interval hc3"
 
@@ -203,35 +207,93 @@ def fit_command(
         from scalefit.figures import save_fit
 
         say([f"figure  {save_fit(fitted, runs, target.with_suffix('.png'))}"])
-    if fitted.law.form.plans:
+    if fitted.status != "converged":
+        say([f"next    scalefit diagnose {path}"])
+    elif fitted.law.form.plans:
         say([f"next    scalefit plan --flops 1e21 --law {target}"])
 
 
 @cli.command("plan")
-@click.option("--flops", type=Amount("parse_flops"), required=True, help="Compute: 1e21, 2.5ZFLOP.")
+@question_options
 @click.option(
     "--law",
-    "law_name",
+    "law_names",
+    multiple=True,
     metavar="NAME|FILE",
     help="A law of the literature or a fit's JSON [default: the newest fit in this folder, "
-    f"else {DEFAULT_LAW}].",
+    f"else {DEFAULT_LAW}]. Repeat it to hold laws against each other.",
 )
+@click.option("--approaches", is_flag=True, help="All approaches that were fitted beside --law.")
+@terms_options
+@hardware_options
+@building_options
+@click.option(
+    "--within",
+    type=click.FloatRange(0, min_open=True),
+    multiple=True,
+    default=(1.0, 5.0, 20.0),
+    metavar="PERCENT",
+    help="Compute that near-optimal sizes may waste. Repeatable [default: 1, 5 and 20].",
+)
+@click.option("--loss-unit", help="Of all losses: nats/token, bits/byte.")
+@click.option("--bytes-per-token", type=click.FloatRange(0, min_open=True), help="4.3, say.")
+@click.option("--profile", metavar="RUNS", help="Intervals by profiles of the fit to these runs.")
+@reading_options
+@click.option("--force", is_flag=True, help="Plan by a fit that did not converge.")
+@click.option(
+    "--ladder",
+    type=Amount("parse_flops", several=True),
+    help="Instead of a plan, a grid file of runs up to it: 1e17:1e21:5.",
+)
+@click.option("--source", default="text", show_default=True, help="Of the tokens of a ladder.")
 @level_option
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Also write .json or .csv, or draw .svg or .png.",
+)
 @json_option
-def plan_command(flops: float, law_name: str | None, level: float, as_json: bool) -> None:
-    """The compute-optimal size and data for a budget.
+def plan_command(
+    law_names: tuple[str, ...],
+    approaches: bool,
+    ladder: Any,
+    source: str,
+    output: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """The model to train and the data to train it on.
+
+    Given a budget, a loss to reach, a size or an amount of data; or two of them. N, D and C are
+    counted as the law counts them.
 
     \b
     scalefit plan --flops 1e21
-    scalefit plan --flops 11.6PF-days --law hoffmann2022
+    scalefit plan --loss 2.1 --inference-tokens 2T --law besiroglu2024
+    scalefit plan --gpu h100 --count 512 --price 2.5 --days 30 --unique-tokens 1T
+    scalefit plan --params 7B --tokens 2T --law besiroglu2024 --law hoffmann2022
+    scalefit plan --ladder 1e17:1e21:5 > ladder.toml
     """
-    from scalefit.planning import plan
-    from scalefit.report import plan_text
+    from scalefit.planning.rivals import rivals
+    from scalefit.report.plan import planned_text
 
-    law, origin = find_law(law_name)
-    planned = plan(law, flops=flops, level=level)
-    click.echo(json.dumps(planned.to_dict()) if as_json else plan_text(planned, origin=origin))
-    say(f"note: {note}" for note in planned.notes)
+    laws = find_laws(law_names, approaches=approaches)
+    if ladder is not None:
+        text, notes = rungs(laws, ladder, source, options)
+        say(notes)
+        click.echo(text, nl=False)
+        return
+    plans = [planned(law, options) for law, _ in laws]
+    found = plans[0] if len(plans) == 1 else rivals(plans)
+    origins = [origin for _, origin in laws]
+    if as_json:
+        click.echo(json.dumps(found.to_dict()))
+    else:
+        click.echo(planned_text(found, origins))
+    say(f"note: {note}" for note in found.notes)
+    if output:
+        say([f"plan    {written(found, output)}"])
 
 
 @cli.command("diagnose")

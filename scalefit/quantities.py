@@ -1,5 +1,7 @@
 """Amounts as people write them ("1e21", "6.7B", "300B tokens", "11.6PF-days", "1:20") and back.
 
+Losses too, whose units are a nat or a bit by the token, byte or character.
+
 Counts use the field's suffixes (K M B T, in any case), compute the SI prefixes (k M G T P E Z Y
 R Q, case as in SI). Scaling is done in decimal, so that "6.7B" is the float nearest to 6.7e9 and
 `parse_params(exact(x, "B")) == x` holds bit for bit.
@@ -33,6 +35,9 @@ _COMPUTE = re.compile(
 _CONTEXT = Context(prec=1000, traps=[])
 _ENOUGH_DIGITS = 40  # 17 name every float; a PF-day, which divides nothing evenly, needs some more
 
+_LOSS_UNIT = re.compile(r"(?P<of>nats?|bits?)\s*/\s*(?P<per>[a-z]+)", re.IGNORECASE)
+_NATS = {"nat": 1.0, "bit": math.log(2)}
+
 _FLOPS = ("an amount of compute", "1e21, 2.5ZFLOP or 11.6PF-days")
 _PARAMS = ("a number of parameters", "6.7B, 125M or 1e9")
 _TOKENS = ("a number of tokens", "300B, 1.4T tokens or 2e10")
@@ -64,6 +69,59 @@ def parse_ratio(value: str | float) -> float:
         return _positive(value, value, _PER_PARAM)
     match = _RATIO.fullmatch(value)
     return _positive(_decimal(match["number"]) if match else None, value, _PER_PARAM)
+
+
+def parse_loss(value: str) -> tuple[float, str | None]:
+    """A loss and its unit, "2.1" or "0.9 bits/byte"; None where no unit is said.
+
+    Raises QuantityError for everything that is not positive and finite.
+    """
+    match = _AMOUNT.fullmatch(value)
+    unit = (match["unit"] or None) if match else None
+    amount = _decimal(match["number"]) if match and (unit is None or _loss_unit(unit)) else None
+    return _positive(amount, value, ("a loss", "2.1 or 0.9bits/byte")), unit and loss_unit(unit)
+
+
+def loss_unit(unit: str) -> str:
+    """A unit of loss as the runs table writes it: "bits/byte" for "bpb" or "bit / byte".
+
+    Raises QuantityError for any other text.
+    """
+    found = _loss_unit(unit)
+    if found is None:
+        raise QuantityError(f"{unit!r} is not a unit of loss. Try nats/token or bits/byte.")
+    return f"{found[0]}s/{found[1]}"
+
+
+def loss_ratio(unit: str, other: str, bytes_per_token: float | None = None) -> float:
+    """What a loss in one unit is multiplied by to be in another.
+
+    A nat is 1/ln 2 bits; a loss per token is ``bytes_per_token`` times that per byte.
+    Raises QuantityError where the units do not say enough.
+    """
+    if unit == other:
+        return 1.0
+    here, there = _loss_unit(unit), _loss_unit(other)
+    if here is None or there is None:
+        raise QuantityError(
+            f"a loss in {unit} cannot be turned into {other}: the unit is not known"
+        )
+    ratio = _NATS[here[0]] / _NATS[there[0]]
+    if here[1] == there[1]:
+        return ratio
+    if {here[1], there[1]} != {"token", "byte"}:
+        raise QuantityError(f"a loss in {unit} cannot be turned into {other}")
+    if bytes_per_token is None or not 0 < bytes_per_token < math.inf:
+        raise QuantityError(
+            f"a loss in {unit} is one in {other} by the tokenizer only: "
+            "give its --bytes-per-token, such as 4.3"
+        )
+    return ratio / bytes_per_token if here[1] == "token" else ratio * bytes_per_token
+
+
+def _loss_unit(unit: str) -> tuple[str, str] | None:
+    match = _LOSS_UNIT.fullmatch("bits/byte" if unit.lower() == "bpb" else unit.strip())
+    return (match["of"].lower().rstrip("s"), match["per"].lower()) if match else None
 
 
 def exact(x: float, unit: str = "") -> str:

@@ -1,14 +1,13 @@
-"""What every command shares: values with units, options in the same words, one line of progress."""
+"""What every command shares: values with units, errors in one sentence, one line of progress."""
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
 
 import click
-from click.core import ParameterSource
 
-from scalefit.errors import QuantityError, ScalefitError
+from scalefit.errors import PlanError, QuantityError, ScalefitError
 
 if TYPE_CHECKING:
     from scalefit.laws import FloatArray
@@ -17,15 +16,25 @@ STOPPED = 130
 LIVE_SECONDS, PLAIN_SECONDS = 0.2, 15.0
 
 
+class AskedWrongly(click.ClickException):
+    """One sentence, and the exit code that click's own refusals have."""
+
+    exit_code = 2
+
+
 class Commands(click.Group):
-    """Turns the library's errors into one sentence and exit 1, and Ctrl-C into exit 130."""
+    """Turns the library's errors into one sentence, and Ctrl-C into exit 130.
+
+    What was asked wrongly exits 2, as click's own refusals do, and what cannot be done exits 1.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except ScalefitError as error:
-            raise click.ClickException(str(error)) from error
+            wrong = isinstance(error, PlanError | QuantityError)
+            raise (AskedWrongly if wrong else click.ClickException)(str(error)) from error
         except KeyboardInterrupt:
             click.echo("\nstopped; every finished run is kept, the same command goes on", err=True)
             ctx.exit(STOPPED)
@@ -59,6 +68,23 @@ class Amount(click.ParamType[Any]):
             from scalefit.simulate import spaced
 
             return spaced(value, parse)
+        except QuantityError as error:
+            raise click.BadParameter(str(error), ctx=ctx, param=param) from error
+
+
+class Loss(click.ParamType[tuple[float, str | None]]):
+    """A loss, with its unit where that is not the law's: 2.1 or 0.9bits/byte."""
+
+    name = "loss"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, str | None]:
+        """Parse, or fail with examples."""
+        from scalefit.quantities import parse_loss
+
+        try:
+            return parse_loss(str(value))
         except QuantityError as error:
             raise click.BadParameter(str(error), ctx=ctx, param=param) from error
 
@@ -164,137 +190,3 @@ class Status:
             return
         self.shown = now
         click.echo(f"\r\x1b[K{line}" if self.live else line, err=True, nl=not self.live)
-
-
-def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same --json on every command."""
-    return click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")(
-        command
-    )
-
-
-def form_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same --form on every command that fits a law of N and D."""
-    return click.option(
-        "--form",
-        type=FormName(),
-        metavar="NAME",
-        default="chinchilla",
-        show_default=True,
-        help="Of the law; scalefit laws --forms lists them.",
-    )(command)
-
-
-def level_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same --level on every command with intervals."""
-    return click.option(
-        "--level",
-        type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        default=0.95,
-        show_default=True,
-        help="Confidence of the intervals.",
-    )(command)
-
-
-INTERVALS = ("bootstrap", "size", "wild", "hc3", "profile")
-OBJECTIVES = ("huber-log", "lad-log", "mse-log", "mse", "asymmetric-mae")
-
-
-def fitting_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of approach 3, of which the replicates and their seed serve every approach."""
-    options = (
-        click.option(
-            "--objective",
-            type=click.Choice(OBJECTIVES),
-            default="huber-log",
-            show_default=True,
-            help="What is summed over rows and minimised.",
-        ),
-        click.option(
-            "--delta",
-            type=Threshold(),
-            default=1e-3,
-            show_default=True,
-            help="Huber's threshold, or adaptive: 1.345 robust sd of the residuals.",
-        ),
-        click.option(
-            "--fix", type=Wish("value"), multiple=True, help="E=1.69: not fitted. Repeatable."
-        ),
-        click.option(
-            "--bound", type=Wish("range"), multiple=True, help="alpha=0.1:0.9. Repeatable."
-        ),
-        click.option(
-            "--tie", type=Wish("other"), multiple=True, help="alpha=beta: one exponent for both."
-        ),
-        click.option("--weights", metavar="COLUMN", help="What each row's loss counts."),
-        click.option(
-            "--interval",
-            type=click.Choice(INTERVALS),
-            default="bootstrap",
-            show_default=True,
-            help="How the intervals are found; see docs/statistics.md.",
-        ),
-        click.option(
-            "--bootstrap",
-            type=click.IntRange(0),
-            default=1000,
-            show_default=True,
-            metavar="R",
-            help="Replicates behind the intervals; 0 for none.",
-        ),
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
-        click.option(
-            "--certify", is_flag=True, help="Also scan all exponents for a better optimum."
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-LAW, WISHES = ("form", "objective", "delta"), ("fix", "bound", "tie", "weights", "interval")
-MEANINGLESS: Mapping[str, tuple[str, ...]] = {
-    "parametric": ("variant", "flops"),
-    "isoflop": (*LAW, *WISHES, "certify", "flops"),
-    "envelope": (*LAW, *WISHES, "certify", "flops"),
-    "all": (*WISHES, "certify", "variant", "output"),
-    "audit": (*WISHES, "certify", "variant", "output", "form", "method"),
-}
-"""What says nothing to a task of ``scalefit fit``; ignoring it would mislead."""
-
-
-def refuse(task: str) -> None:
-    """Stop where an option was given that the task does not know."""
-    ctx = click.get_current_context()
-    for name in MEANINGLESS[task]:
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            what = "--audit" if task == "audit" else f"--method {task}"
-            raise click.UsageError(
-                f"--{name} means nothing with {what}; leave one of them out", ctx
-            )
-
-
-def reading_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The same --drop-highest, --where and --column on every command that reads a table."""
-    options = (
-        click.option(
-            "--drop-highest",
-            type=click.IntRange(0),
-            default=0,
-            metavar="K",
-            help="Leave out the K rows of highest loss.",
-        ),
-        click.option(
-            "--where", metavar="EXPR", help="Rows to use: \"dataset == 'c4' and step > 1000\"."
-        ),
-        click.option(
-            "--column",
-            "columns",
-            type=ColumnMap(),
-            multiple=True,
-            help="Which column holds a quantity, e.g. loss=val_ppl_log. Repeatable.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command

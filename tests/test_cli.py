@@ -81,7 +81,7 @@ def test_the_json_of_fit_keeps_its_contract(table: Path, tmp_path: Path) -> None
     done = run("fit", "runs.parquet", "--json", "--no-figures", "--bootstrap", "60", cwd=tmp_path)
     document = json.loads(done.stdout, parse_constant=pytest.fail)
     assert set(document) >= FIT_KEYS
-    assert document["schema"] == 2
+    assert document["schema"] == 3
     assert (document["form"], document["method"], document["status"]) == (
         "chinchilla",
         "parametric",
@@ -135,7 +135,9 @@ def test_wishes_about_parameters_are_kept(table: Path, tmp_path: Path) -> None:
     document = json.loads(done.stdout)
     assert document["law"]["params"]["E"] == 1.8
     assert document["law"]["params"]["alpha"] == document["law"]["params"]["beta"]
-    assert document["constraints"] == ["E = 1.8", "0 <= A <= 1000", "alpha = beta"]
+    assert document["constraints"] == {
+        "fixed": {"E": 1.8}, "bounds": {"A": [0.0, 1000.0]}, "tied": {"alpha": "beta"},
+    }  # fmt: skip
     assert document["interval"] == "hc3"
     assert document["objective"]["name"] == "lad-log"
     told = run("fit", "runs.parquet", "--no-figures", "--fix", "E=1.8", "--certify", cwd=tmp_path)
@@ -196,7 +198,7 @@ def test_without_any_fit_plan_names_the_law_it_falls_back_on(tmp_path: Path) -> 
         (["plan", "--flops", "1e"], 2, "Try 1e21"),
         (["plan", "--flops", "0"], 2, "Try 1e21"),
         (["plan"], 2, "--flops"),
-        (["plan", "--flops", "1e21", "--law", "besiroglu"], 1, "besiroglu2024"),
+        (["plan", "--flops", "1e21", "--law", "besiroglu"], 2, "besiroglu2024"),
         (["plan", "--flops", "1e21", "--law", "runs.parquet"], 1, "runs.parquet"),
         (["plan", "--flops", "1e21", "--law", "gone.json"], 1, "gone.json"),
         (["train-grid", "nogrid"], 1, "nogrid"),

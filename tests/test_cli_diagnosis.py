@@ -98,7 +98,7 @@ def test_a_fit_can_be_simulated_from(folder: Path) -> None:
         (["backtest", "runs.csv", "--cuts", "0"], 2, "--cuts"),
         (["backtest", "runs.csv", "--where", "flops < 1.1e18"], 1, "no cut"),
         (["simulate", "--flops", "1e20"], 2, "--law"),
-        (["simulate", "--law", "besiroglu"], 1, "besiroglu2024"),
+        (["simulate", "--law", "besiroglu"], 2, "besiroglu2024"),
         (["simulate", "--law", "besiroglu2024"], 1, "--flops"),
         (["simulate", "--law", "besiroglu2024", "--flops", "1e20:1e21"], 2, "1e8:1e10:8"),
         (["simulate", "--law", "besiroglu2024", "--flops", "1e"], 2, "Try 1e21"),

@@ -124,16 +124,21 @@ def test_a_papers_name_lists_its_laws_and_a_models_name_will_do() -> None:
         (["plan", "--flops", "1e21", "--law", "henighan2020/image-8x8/params"],
          "; plan with henighan2020/image-8x8"),
         (["plan", "--flops", "1e21", "--law", "pearce2024"], "only the exponents"),
-        (["simulate", "--law", "kaplan2020", "--flops", "1e20"], "no law of N and D"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_answered_is_one_sentence(arguments: list[str], words: str) -> None:
     done = ask(*arguments)
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert not done.stdout
     (message,) = done.stderr.splitlines()
     assert message.startswith("Error: ")
     assert words in message
+
+
+def test_what_says_no_loss_of_n_and_d_simulates_nothing() -> None:
+    done = ask("simulate", "--law", "kaplan2020", "--flops", "1e20")
+    assert done.exit_code == 1
+    assert "no law of N and D" in done.stderr
 
 
 def test_a_frontier_plans_without_a_band_and_perhaps_without_a_loss() -> None:

@@ -98,7 +98,7 @@ def test_another_form_reads_what_it_is_about(tmp_path: Path) -> None:
     assert "next" not in done.stderr  # a law of D alone plans nothing
     assert (tmp_path / "data.fit.png").exists()
     refused = run("plan", "--flops", "1e21", "--law", "data.fit.json", cwd=tmp_path)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "Traceback" not in refused.stderr
 
 

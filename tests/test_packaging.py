@@ -31,6 +31,7 @@ def test_the_wheel_carries_what_is_not_python(wheel: Path) -> None:
         "scalefit/_cli.py",
         "scalefit/py.typed",
         "scalefit/laws/published.toml",
+        "scalefit/planning/hardware.toml",
         "trainers/grids/text.toml",
         "trainers/grids/markov.toml",
     } <= names

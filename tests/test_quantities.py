@@ -11,12 +11,15 @@ from scalefit.quantities import (
     exact,
     format_count,
     format_flops,
+    loss_ratio,
     parse_flops,
+    parse_loss,
     parse_params,
     parse_ratio,
     parse_tokens,
 )
 
+UNITS = ("nats/token", "bits/token", "nats/byte", "bits/byte")
 PARSERS = (parse_flops, parse_params, parse_tokens, parse_ratio)
 NO_AMOUNT = ("1e", "1E", "abc", "", "-3", "0", "nan", "inf", "1e400", "1e-400", "1e99999999999")
 
@@ -166,3 +169,30 @@ def test_compute_for_people() -> None:
     assert format_flops(1e21) == "1e21"
     assert format_flops(2.5e-3, digits=2) == "2.5e-3"
     assert format_flops(math.inf) == "inf"
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "unit"),
+    [("2.1", 2.1, None), ("0.9bits/byte", 0.9, "bits/byte"), ("0.9 bit / Byte", 0.9, "bits/byte"),
+     ("1.2 bpb", 1.2, "bits/byte"), ("2 nats/token", 2.0, "nats/token")],
+)  # fmt: skip
+def test_losses_come_with_their_unit(text: str, value: float, unit: str | None) -> None:
+    assert parse_loss(text) == (value, unit)
+
+
+@pytest.mark.parametrize("text", ["", "two", "-1", "0", "2.1 perplexity", "nan", "2 nats"])
+def test_what_is_no_loss_is_told_what_would_be(text: str) -> None:
+    with pytest.raises(QuantityError, match=r"is not a loss. Try 2.1 or 0.9bits/byte"):
+        parse_loss(text)
+
+
+@given(
+    loss=st.floats(0.01, 10), bytes_per_token=st.floats(1, 8),
+    here=st.sampled_from(UNITS), there=st.sampled_from(UNITS),
+)  # fmt: skip
+def test_units_of_loss_lead_there_and_back(
+    loss: float, bytes_per_token: float, here: str, there: str
+) -> None:
+    out = loss_ratio(here, there, bytes_per_token)
+    assert out * loss_ratio(there, here, bytes_per_token) == pytest.approx(1)
+    assert loss_ratio("nats/token", "bits/byte", 4.0) == pytest.approx(1 / math.log(2) / 4)

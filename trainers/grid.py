@@ -68,15 +68,7 @@ class Grid:
 
     def describe(self) -> Size:
         """The size of the whole grid, done or not."""
-        runs = self.runs()
-        params = [run.shape.params().total for run in runs]
-        tokens = [end * run.batch_tokens for run in runs for end in run.ends]
-        return Size(
-            runs=len(runs),
-            flops=sum(run.flops for run in runs),
-            params=(min(params), max(params)),
-            tokens=(min(tokens), max(tokens)),
-        )
+        return _size(self.runs())
 
     def _run(self, config: Any, shape: TransformerShape, seed: int) -> Run:
         return Run(
@@ -128,6 +120,33 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Grids:
+    """The grids of a file with several, each under [[runs]]: a ladder of models, say."""
+
+    name: str
+    parts: tuple[Grid, ...]
+
+    def runs(self) -> list[Run]:
+        """The runs of all, each once."""
+        return list({run.id: run for part in self.parts for run in part.runs()}.values())
+
+    def describe(self) -> Size:
+        """The size of all together."""
+        return _size(self.runs())
+
+
+def _size(runs: Sequence[Run]) -> Size:
+    params = [run.shape.params().total for run in runs]
+    tokens = [end * run.batch_tokens for run in runs for end in run.ends]
+    return Size(
+        runs=len(runs),
+        flops=sum(run.flops for run in runs),
+        params=(min(params), max(params)),
+        tokens=(min(tokens), max(tokens)),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Where training stands: (done, in all) of this call; `remaining` seconds may be unknown.
 
@@ -154,8 +173,11 @@ class Summary:
     flops: float
 
 
-def load(name_or_path: str | Path) -> Grid:
-    """The grid of a shipped name or of a TOML file; GridError says what is wrong, and where."""
+def load(name_or_path: str | Path) -> Grid | Grids:
+    """The grid, or grids, of a shipped name or of a TOML file.
+
+    GridError says what is wrong, and where.
+    """
     shipped = {
         file.name.removesuffix(".toml"): file
         for file in resources.files("trainers").joinpath("grids").iterdir()
@@ -171,12 +193,13 @@ def load(name_or_path: str | Path) -> Grid:
             raise GridError(f"there is no grid file {name}; {hint}") from error
         except (OSError, UnicodeDecodeError) as error:
             raise GridError(f"the grid file {name} cannot be read: {error}") from error
-    values: dict[str, Any] = grid_keys.parse(text, name)
-    return Grid(name=name, **values)
+    found: list[dict[str, Any]] = grid_keys.parse(text, name)
+    parts = tuple(Grid(name=name, **values) for values in found)
+    return parts[0] if len(parts) == 1 else Grids(name=name, parts=parts)
 
 
 def train(
-    grid: Grid,
+    grid: Grid | Grids,
     results: Path,
     *,
     workers: int | None,

@@ -22,12 +22,29 @@ class Key:
     read: Reader
 
 
-def parse(text: str, place: str) -> dict[str, object]:
-    """The values of every key of a grid file; GridError names file, key and what is allowed."""
+RUNS = "runs"
+"""The tables of a grid file with several grids: each has the keys that it alone sets."""
+
+
+def parse(text: str, place: str) -> list[dict[str, object]]:
+    """The values of every key of a grid file, once for each of its [[runs]] or once in all.
+
+    What a table of [[runs]] does not say is taken from the top of the file. GridError names file,
+    table, key and what is allowed.
+    """
     try:
-        values = tomllib.loads(text)
+        top = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise GridError(f"{place} is not valid TOML: {error}") from error
+    if RUNS not in top:
+        return [_values(top, place)]
+    tables = top.pop(RUNS)
+    if not isinstance(tables, list) or not tables or not all(isinstance(t, dict) for t in tables):
+        raise GridError(f"{place}: runs must be tables with keys of their own, each under [[runs]]")
+    return [_values(top | table, f"{place}, [[runs]] {i}") for i, table in enumerate(tables, 1)]
+
+
+def _values(values: Mapping[str, object], place: str) -> dict[str, object]:
     for key in values:
         if key not in KEYS:
             raise GridError(f'{place} has an unknown key "{key}"; {nearest(key, KEYS, "keys")}')
@@ -98,11 +115,15 @@ def _several(read: Reader) -> Reader:
     return read_all
 
 
+WIDEST = 65_536
+
 KEYS: dict[str, Key] = {
     "source": Key(" or ".join(f'"{name}"' for name in SOURCES), _source),
-    "context": Key("a whole number of tokens from 2 to 8192", _whole(2, 8192)),
-    "widths": Key("a list of different whole numbers from 2 to 8192", _several(_whole(2, 8192))),
-    "depth": Key("a whole number from 1 to 128", _whole(1, 128)),
+    "context": Key("a whole number of tokens from 2 to 1048576", _whole(2, 2**20)),
+    "widths": Key(
+        f"a list of different whole numbers from 2 to {WIDEST}", _several(_whole(2, WIDEST))
+    ),
+    "depth": Key("a whole number from 1 to 1024", _whole(1, 1024)),
     "head_width": Key("a whole number from 2 to 8192", _whole(2, 8192)),
     "tokens": Key(
         'a list of different numbers of tokens such as 65_536 or "1M tokens"', _several(_tokens)
@@ -110,7 +131,7 @@ KEYS: dict[str, Key] = {
     "seeds": Key(
         "a list of different whole numbers from 0 to 2147483647", _several(_whole(0, 2**31 - 1))
     ),
-    "batch": Key("a whole number of sequences from 1 to 65536", _whole(1, 65536)),
+    "batch": Key("a whole number of sequences from 1 to 16777216", _whole(1, 2**24)),
     "learning_rate": Key("a number from 1e-9 to 10", _number(1e-9, 10.0)),
     "embedding_rate": Key("a number from 1e-9 to 10", _number(1e-9, 10.0)),
     "warmup": Key("a whole number of steps from 0 to 1000000", _whole(0, 1_000_000)),

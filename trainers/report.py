@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from scalefit.quantities import format_count, format_flops
-from trainers.grid import Grid, Progress, Size, Summary
+from trainers.grid import Grid, Grids, Progress, Size, Summary
 
 
-def grid_text(grid: Grid, size: Size) -> str:
+def grid_text(grid: Grid | Grids, size: Size) -> str:
     """One line: how many runs, of what sizes, on how many tokens."""
     params, tokens = (" to ".join(map(format_count, span)) for span in (size.params, size.tokens))
     return (

@@ -14,7 +14,7 @@ import numpy as np
 from scalefit.errors import FitError
 from scalefit.fitting.parametric import fit
 from scalefit.laws import Allocation, FloatArray, Law
-from scalefit.laws.form import golden
+from scalefit.laws.form import lowest
 from scalefit.runs import Runs
 
 SCHEMA = 1
@@ -139,7 +139,7 @@ def restated(law: Law, total: Curve, cost: Curve, flops: FloatArray) -> Allocati
     def loss(log_n: FloatArray) -> FloatArray:
         return law.loss(np.exp(total(log_n)), np.exp(log_c - cost(log_n)))
 
-    log_n = golden(loss, log_c)
+    log_n = lowest(loss, np.zeros_like(log_c), log_c)
     tokens = np.exp(log_c - cost(log_n))
     return Allocation(
         flops=np.exp(log_c),

@@ -22,7 +22,7 @@ from scalefit.fitting.result import Fit, Status
 from scalefit.frontiers.envelope import envelope
 from scalefit.frontiers.isoflop import isoflop
 from scalefit.laws import FloatArray, Form
-from scalefit.planning.allocate import Quantity, plan
+from scalefit.planning import Quantity, plan
 from scalefit.quantities import format_count, format_flops
 from scalefit.runs import Runs
 

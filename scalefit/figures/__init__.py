@@ -14,8 +14,10 @@ from scalefit.runs import Runs
 
 if TYPE_CHECKING:
     from scalefit.diagnosis.compare import Comparison
+    from scalefit.planning import Plan
+    from scalefit.planning.rivals import Rivals
 
-__all__ = ["fit_figure", "save_comparison", "save_fit"]
+__all__ = ["fit_figure", "save_comparison", "save_fit", "save_plan"]
 
 
 def fit_figure(fit: Fit, runs: Runs) -> Figure:
@@ -39,6 +41,13 @@ def save_comparison(found: "Comparison", path: Path) -> Path:
     from scalefit.figures.comparison import comparison_figure
 
     return _save(comparison_figure(found), path)
+
+
+def save_plan(found: "Plan | Rivals", path: Path) -> Path:
+    """Draw ``plan.plan_figure`` into a file; likewise."""
+    from scalefit.figures.plan import plan_figure
+
+    return _save(plan_figure(found), path)
 
 
 def _save(figure: Figure, path: Path) -> Path:

@@ -1,5 +1,6 @@
 """Fitting: runs and a form in, a certified law with its uncertainty out."""
 
+from scalefit.fitting.again import limits
 from scalefit.fitting.files import beside, load, newest, save
 from scalefit.fitting.parametric import fit
 from scalefit.fitting.result import Certificate, Domain, Fit, Interval, Point, Scan, Score, Status
@@ -15,6 +16,7 @@ __all__ = [
     "Status",
     "beside",
     "fit",
+    "limits",
     "load",
     "newest",
     "save",

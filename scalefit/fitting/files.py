@@ -9,6 +9,7 @@ from scalefit.fitting.result import Fit
 from scalefit.laws import Form
 
 SUFFIX = ".fit.json"
+METHODS = ("isoflop", "envelope")  # that write files of their own beside the law's
 
 
 def beside(table: str, method: str = "parametric") -> Path:
@@ -29,6 +30,15 @@ def newest(folder: Path) -> Path | None:
     """The fit written last in a folder, None if there is none."""
     found = list(folder.glob("*" + SUFFIX))
     return max(found, key=lambda path: path.stat().st_mtime, default=None)
+
+
+def siblings(path: Path) -> list[Path]:
+    """The fits of one table by every approach, of which ``path`` is one."""
+    table = path.name.removesuffix(SUFFIX)
+    for method in METHODS:
+        table = table.removesuffix(f".{method}")
+    names = (f"{table}{SUFFIX}", *(f"{table}.{method}{SUFFIX}" for method in METHODS))
+    return [found for name in names if (found := path.with_name(name)).exists()]
 
 
 def save(fit: Fit, path: Path) -> Path:

@@ -1,5 +1,6 @@
 """Approach 3 of Hoffmann et al. 2022: fit L(N, D) to every run at once."""
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,6 +49,17 @@ class Sample:
     weights: FloatArray
     cluster: npt.NDArray[np.intp] | None
 
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that name all of these, whatever order the rows are in."""
+        numbers = np.column_stack([*self.inputs, self.response, self.weights]).astype("<f8")
+        order = np.lexsort(numbers.T)
+        units = np.arange(len(order)) if self.cluster is None else self.cluster[order]
+        met: dict[int, int] = {}
+        together = [met.setdefault(int(unit), len(met)) for unit in units]
+        return hashlib.sha256(
+            numbers[order].tobytes() + np.array(together, dtype="<i8").tobytes()
+        ).hexdigest()[:12]
+
 
 def fit(
     runs: Runs,
@@ -91,27 +103,14 @@ def fit(
     check_sampling(bootstrap, level)
     shape = form_named(form) if isinstance(form, str) else form
     said = constraints(shape, parameters) if parameters is not None else None
-    runs, sample = _sample(shape, runs, weights)
-    _check_sample(sample, shape, said, runs.source)
-    numbers = *sample.inputs, sample.response
-    models, limits = shape.models(*numbers, constraints=said), shape.limits(said)
-    aim, optimum = _find(models, objective, delta, sample.weights, limits)
-    setting = Setting(
-        form=shape,
-        build=partial(shape.models, constraints=said),
-        models=models,
-        objective=aim,
-        optimum=optimum,
-        runs=numbers,
-        weights=sample.weights,
-        cluster=sample.cluster,
-        limits=limits,
-    )
+    runs, sample = sampled(shape, runs, weights)
+    setting = set_up(shape, sample, objective, delta, said, runs.source)
+    aim, optimum = setting.objective, setting.optimum
     sure = uncertainty(setting, interval, count=bootstrap, seed=seed, level=level)
     certificate = certified(
         aim,
         optimum,
-        sample.weights,
+        setting.weights,
         (len(sure.draws), sure.tried),
         scanned=shape.scanned if certify else (),
     )
@@ -122,7 +121,9 @@ def fit(
         objective=Score(name=aim.name, delta=aim.delta, value=optimum.value),
         intervals=sure.intervals,
         interval=interval,
-        constraints=said.sentences() if said else (),
+        constraints=said or Constraints(),
+        weights=weights,
+        fingerprint=sample.fingerprint(),
         resampled=sure.unit,
         used=len(runs),
         dropped=tuple(runs.dropped),
@@ -130,6 +131,36 @@ def fit(
         certificate=certificate,
         domain=domain((*shape.variables, "flops", shape.response), runs),
         notes=tuple(_notes(runs, bootstrap)),
+    )
+
+
+def set_up(
+    form: Form,
+    sample: Sample,
+    objective: str,
+    delta: float | None,
+    said: Constraints | None,
+    source: str,
+) -> Setting:
+    """Everything that a fit is made of, its optimum too; ``source`` is where the sample came from.
+
+    Raises:
+        FitError: if these runs cannot determine the law.
+    """
+    _check_sample(sample, form, said, source)
+    numbers = *sample.inputs, sample.response
+    models, limits = form.models(*numbers, constraints=said), form.limits(said)
+    aim, optimum = _find(models, objective, delta, sample.weights, limits)
+    return Setting(
+        form=form,
+        build=partial(form.models, constraints=said),
+        models=models,
+        objective=aim,
+        optimum=optimum,
+        runs=numbers,
+        weights=sample.weights,
+        cluster=sample.cluster,
+        limits=limits,
     )
 
 
@@ -165,8 +196,12 @@ def check_sampling(bootstrap: int, level: float) -> None:
         raise FitError(f"the level is {level}; it must lie between 0 and 1, like 0.95")
 
 
-def _sample(form: Form, runs: Runs, weights: str | None) -> tuple[Runs, Sample]:
-    """The runs that count and their numbers."""
+def sampled(form: Form, runs: Runs, weights: str | None) -> tuple[Runs, Sample]:
+    """The runs that count and their numbers.
+
+    Raises:
+        FitError: if the table lacks a column, or its weights mean nothing.
+    """
     weigh = np.ones(len(runs)) if weights is None else _weights(runs, weights)
     if (weigh == 0).any():
         runs = runs.only(weigh > 0, "weight 0")

@@ -171,7 +171,7 @@ def _smooth(objective: Objective, local: Sandwich) -> Objective:
     """The objective with its kinks rounded, so that its slope tells where the limit lies."""
     predicted = local.model.predict(local.theta[None])
     scale = float(np.median(np.abs(residuals(local.model, objective, predicted)[0])))
-    return objective.smoothed(FINE * scale) if scale > 0 else objective
+    return objective.smoothed(max(FINE * scale, ROUNDING))
 
 
 def _limit(

@@ -4,15 +4,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 
 from scalefit.cleaning import Dropped
 from scalefit.errors import FitError
-from scalefit.laws import Convention, FloatArray, Form, Law, form_named
+from scalefit.laws import Constraints, Convention, FloatArray, Form, Law, form_named
 from scalefit.laws.frontier import KNOWN
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 class Status(StrEnum):
@@ -135,6 +136,9 @@ class Fit:
         intervals: by parameter, and for the exponents a and b of N* and D*.
         interval: by which method; see ``scalefit.fitting.uncertainty``.
         constraints: what was said about parameters before the fit.
+        weights: the column that weighed each row's loss; None for none.
+        fingerprint: of the numbers fitted, their weights and which rows share a run, by which the
+            runs are known again (``scalefit.fitting.again``); empty for a frontier.
         resampled: the unit that the bootstrap drew: "runs" or "rows".
         used: rows fitted.
         dropped: rows left out, by reason.
@@ -152,7 +156,7 @@ class Fit:
     objective: Score
     intervals: Mapping[str, Interval]
     interval: str
-    constraints: tuple[str, ...]
+    constraints: Constraints
     resampled: str
     used: int
     dropped: tuple[Dropped, ...]
@@ -162,6 +166,8 @@ class Fit:
     points: tuple[Point, ...] = ()
     notes: tuple[str, ...] = ()
     variant: str = ""
+    weights: str | None = None
+    fingerprint: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """The JSON object of ``scalefit fit --json``; unknown numbers are None, never NaN."""
@@ -172,7 +178,8 @@ class Fit:
             "variant": self.variant,
             "status": str(self.status),
             "objective": asdict(self.objective),
-            "constraints": list(self.constraints),
+            "constraints": _said(self.constraints),
+            "weights": self.weights,
             "law": {
                 "params": {name: _known(value) for name, value in self.law.params.items()},
                 "convention": asdict(self.law.convention),
@@ -185,6 +192,7 @@ class Fit:
                 "dropped": [asdict(entry) for entry in self.dropped],
                 "domain": {name: list(span) for name, span in self.domain.items()},
                 "resampled": self.resampled,
+                "fingerprint": self.fingerprint,
             },
             "certificate": self.certificate and asdict(self.certificate),
             "points": [asdict(point) for point in self.points],
@@ -226,6 +234,21 @@ def _known(value: float) -> float | None:
     return value if np.isfinite(value) else None
 
 
+def _said(constraints: Constraints) -> dict[str, object]:
+    """As JSON has it, where an open end is None."""
+    bounds = {name: [_known(x) for x in pair] for name, pair in constraints.bounds.items()}
+    return {"fixed": dict(constraints.fixed), "bounds": bounds, "tied": dict(constraints.tied)}
+
+
+def _read_constraints(entry: Mapping[str, Mapping[str, Any]]) -> Constraints:
+    bounds = {
+        name: (-np.inf if low is None else float(low), np.inf if high is None else float(high))
+        for name, (low, high) in entry["bounds"].items()
+    }
+    fixed = {name: float(value) for name, value in entry["fixed"].items()}
+    return Constraints(fixed=fixed, bounds=bounds, tied=dict(entry["tied"]))
+
+
 def _from_document(document: dict, name: str, form: Form | None) -> Fit:  # type: ignore[type-arg] # parsed JSON
     runs, domain = document["runs"], document["runs"]["domain"]
     form = form or form_named(document["form"])
@@ -246,7 +269,9 @@ def _from_document(document: dict, name: str, form: Form | None) -> Fit:  # type
         status=Status(document["status"]),
         objective=Score(**document["objective"]),
         interval=document["interval"],
-        constraints=tuple(document["constraints"]),
+        constraints=_read_constraints(document["constraints"]),
+        weights=document["weights"],
+        fingerprint=str(runs["fingerprint"]),
         intervals={key: Interval(**entry) for key, entry in document["intervals"].items()},
         resampled=runs["resampled"],
         used=int(runs["used"]),

@@ -12,7 +12,7 @@ from scalefit.fitting.optimum import Limits, Optimum, admissible
 from scalefit.fitting.profile import profile
 from scalefit.fitting.result import Interval
 from scalefit.fitting.sandwich import Sandwich, sandwich
-from scalefit.fitting.targets import target
+from scalefit.fitting.targets import Target, target
 from scalefit.laws import FloatArray, Form, Model
 
 METHODS: Mapping[str, str] = {
@@ -62,7 +62,7 @@ def uncertainty(
     """
     if method not in METHODS:
         raise FitError(f"no interval is called {method!r}; there is {', '.join(METHODS)}")
-    cluster = _sizes(setting) if method == "size" else setting.cluster
+    cluster = sizes(setting) if method == "size" else setting.cluster
     local = _sandwich(setting) if method == "hc3" else None
     draws = _draws(setting, method, cluster, local, count, seed)
     gone = setting.form.vanished(np.vstack([setting.optimum.natural, draws]), *setting.runs)
@@ -74,13 +74,18 @@ def uncertainty(
         }
     if method == "profile":
         found = {
-            name: _limited(entry, _profile(setting, name, level)) for name, entry in found.items()
+            name: _limited(entry, profiled(setting, name, level)) for name, entry in found.items()
         }
     unit = "sizes" if method == "size" else "rows" if setting.cluster is None else "runs"
     return Uncertainty(intervals=found, draws=draws, tried=count, unit=unit)
 
 
-def _sizes(setting: Setting) -> Units:
+def sizes(setting: Setting) -> Units:
+    """Every row's model size by number, the unit of "size".
+
+    Raises:
+        FitError: if the form has none.
+    """
     if "params" not in setting.form.variables:
         raise FitError(
             f"{setting.form.equation} knows no sizes to resample; take --interval bootstrap"
@@ -128,9 +133,12 @@ def _normal(setting: Setting, local: Sandwich, count: int, seed: int) -> FloatAr
     return kept
 
 
-def _profile(setting: Setting, name: str, level: float) -> tuple[float | None, float | None]:
+def profiled(
+    setting: Setting, quantity: str | Target, level: float
+) -> tuple[float | None, float | None]:
+    """Profile limits of a quantity; see ``scalefit.fitting.profile``."""
     return profile(
-        setting.models, setting.objective, setting.optimum, setting.form, name, level,
+        setting.models, setting.objective, setting.optimum, setting.form, quantity, level,
         cluster=setting.cluster, base=setting.weights, limits=setting.limits,
     )  # fmt: skip
 

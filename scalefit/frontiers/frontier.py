@@ -12,7 +12,7 @@ from scalefit.errors import FitError
 from scalefit.fitting.bootstrap import intervals
 from scalefit.fitting.parametric import domain, fitted_law
 from scalefit.fitting.result import Fit, Point, Score, Status
-from scalefit.laws import FORMS, FloatArray
+from scalefit.laws import FORMS, Constraints, FloatArray
 from scalefit.runs import Runs
 
 FORM = FORMS["frontier"]
@@ -87,7 +87,7 @@ def frontier(
             if given and name != "C_1"
         },
         interval=interval,
-        constraints=(),
+        constraints=Constraints(),
         resampled=resampled,
         used=len(runs),
         dropped=tuple(runs.dropped),

@@ -12,7 +12,7 @@ import numpy as np
 from scalefit.errors import PlanError
 from scalefit.laws.base import Allocation, Constant, FloatArray
 from scalefit.laws.chinchilla import Chinchilla
-from scalefit.laws.form import Form, golden, grid
+from scalefit.laws.form import Form, grid
 
 DECAYS = (0.5, 1.7, 5.0, 15.0, 50.0, 200.0)
 """Values of R_D and R_N that are tried."""
@@ -36,7 +36,7 @@ class DataConstrained(Form):
         Constant("R_D", 1e-3, 1e6, scale="log", essential=True),
         Constant("R_N", 1e-3, 1e6, scale="log"),
     )
-    variables = ("params", "tokens", "unique_tokens")
+    variables: tuple[str, ...] = ("params", "tokens", "unique_tokens")
     driven: ClassVar = {"params": "alpha", "tokens": "beta"}
     scanned = ("alpha", "beta")
 
@@ -82,34 +82,35 @@ class DataConstrained(Form):
         """Not known of compute alone.
 
         Raises:
-            PlanError: always; see ``optimum_with``.
+            PlanError: always; see ``Limited``.
         """
         raise PlanError(
             "how far to repeat data depends on how much there is, so this law plans only for a "
-            "given amount of unique data"
+            "given amount of unique data; say it with --unique-tokens"
         )
 
-    def optimum_with(
-        self, theta: FloatArray, flops: FloatArray, unique_tokens: FloatArray
-    ) -> Allocation:
-        """The N and D of least loss with C = 6ND where at most ``unique_tokens`` are unique.
 
-        Args:
-            theta: shape (..., 7).
-            flops: the budget in FLOP; broadcasts, as all three do.
-            unique_tokens: U.
-        """
-        theta, flops = np.asarray(theta, float), np.asarray(flops, float)
-        shape = np.broadcast_shapes(theta.shape[:-1], flops.shape, np.shape(unique_tokens))
-        log_nd = np.log(np.broadcast_to(flops, shape) / 6)
+class Limited(DataConstrained):
+    """The same law as one of N and D alone, where ``unique_tokens`` are all the data there are."""
 
-        def loss(log_n: FloatArray, _: int = 0) -> FloatArray:
-            return self.predict(theta, np.exp(log_n), np.exp(log_nd - log_n), unique_tokens)
+    variables = ("params", "tokens")
+    plans = True
 
-        log_n = golden(loss, log_nd)
-        return Allocation(
-            flops=flops, params=np.exp(log_n), tokens=np.exp(log_nd - log_n), loss=loss(log_n)
-        )
+    def __init__(self, unique_tokens: float) -> None:
+        self.unique_tokens = unique_tokens
+
+    @property
+    def surface(self) -> bool:
+        """Now N and D say the loss."""
+        return True
+
+    def formula(self, theta: Sequence[Any], *inputs: Any) -> Any:
+        """The equation at this U."""
+        return super().formula(theta, *inputs, self.unique_tokens)
+
+    def optimum(self, theta: FloatArray, flops: FloatArray) -> Allocation:
+        """Least loss under C = 6ND, by search: how often to repeat has no closed form."""
+        return Form.optimum(self, theta, flops)
 
 
 def _log_suited(size: Any, data: Any, alpha: Any, beta: Any, log_new: Any) -> Any:

@@ -24,7 +24,7 @@ from scalefit.laws.smooth import Smooth
 
 ABSENT = 1e-3  # a constant whose scaling moves no prediction by this fraction means nothing
 ROWS = 200  # that are looked at for it
-PLACES, SECTIONS = 400, 80  # of the search for a numerical optimum over log N
+PLACES, FINE, ROUNDS = 400, 16, 10  # of the search for a numerical optimum over log N
 
 
 class Form(ABC):
@@ -153,7 +153,7 @@ class Form(ABC):
         def loss(log_n: FloatArray) -> FloatArray:
             return self.predict(wide, np.exp(log_n), np.exp(log_nd - log_n))
 
-        log_n = golden(loss, log_nd)
+        log_n = lowest(loss, np.zeros_like(log_nd), log_nd)
         params, tokens = np.exp(log_n), np.exp(log_nd - log_n)
         return Allocation(
             flops=flops, params=params, tokens=tokens, loss=self.predict(wide, params, tokens)
@@ -168,20 +168,24 @@ class Form(ABC):
         raise PlanError(f"{self.equation} has no exponents of N* and D*")
 
 
-def golden(loss: Callable[[FloatArray], FloatArray], log_nd: FloatArray) -> FloatArray:
-    """The log N of least ``loss(log_n)`` for every log(ND): a scan, then sections."""
-    places = np.linspace(0, 1, PLACES).reshape(-1, *(1,) * log_nd.ndim)
-    values = loss(places * log_nd)
-    best = np.nanargmin(np.where(np.isfinite(values), values, np.inf), axis=0)
-    step = log_nd / (PLACES - 1)
-    low, high = (best - 1) * step, (best + 1) * step
-    ratio = (np.sqrt(5) - 1) / 2
-    for _ in range(SECTIONS):
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        lower = loss(left) < loss(right)
-        low, high = np.where(lower, low, left), np.where(lower, right, high)
-    middle: FloatArray = (low + high) / 2
-    return middle
+def lowest(
+    loss: Callable[[FloatArray], FloatArray], low: FloatArray, high: FloatArray
+) -> FloatArray:
+    """The log N of least ``loss(log_n)`` between low and high: a scan, then finer ones about it.
+
+    Found to the square root of rounding, as far as a flat minimum can be seen.
+    """
+    for places in (PLACES, *[FINE] * ROUNDS):
+        steps = np.arange(places).reshape(-1, *(1,) * np.ndim(high))
+        step = (high - low) / (places - 1)
+        values = loss(low + steps * step)
+        best = np.nanargmin(np.where(np.isfinite(values), values, np.inf), axis=0)
+        at = low + best * step
+        low, high = (
+            low + np.maximum(best - 1, 0) * step,
+            low + np.minimum(best + 1, places - 1) * step,
+        )
+    return np.asarray(at, dtype=np.float64)
 
 
 def grid(*axes: Sequence[float]) -> FloatArray:

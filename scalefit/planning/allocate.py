@@ -1,196 +1,249 @@
-"""The compute-optimal N and D for a budget, with intervals from the joint draws of the fit."""
+"""What to train: N and D for a budget, a loss, a size or an amount of data, with intervals."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from scalefit.errors import PlanError
 from scalefit.fitting import Fit
 from scalefit.laws import Allocation, FloatArray, Law
-from scalefit.laws.literature import planners
+from scalefit.planning.hardware import Cluster, bill
+from scalefit.planning.near import bands, regret, same_loss
+from scalefit.planning.problem import Problem, Terms
+from scalefit.planning.question import ask, instead, refuse_unreachable
+from scalefit.planning.remarks import notes
+from scalefit.planning.result import Number, Plan, Quantity, quantity
+from scalefit.planning.shape import Build, Model, realise
+from scalefit.planning.subject import Subject, subject
+from scalefit.quantities import format_count, loss_ratio
+from scalefit.runs import Runs
 
-SCHEMA = 1
 OVERHEADS = (0.01, 0.05, 0.2)
 """Compute wasted at the edges of the near-optimal bands."""
-APART = 0.1  # of log(6ND/C), beyond which it is said that the law's N* and D* are separate
-FAR = 10.0  # beyond this many times the largest run, the law's form is the larger doubt
-BISECTIONS = 60
-WIDEST = np.log(1e6)  # how far from the optimum the edge of a band is looked for, in log N
+NEARLY = 1 - 1e-6  # of a limit, from where on it holds the plan
+ROUNDING = 1e-9
+AT_ONCE = 2**16  # answers for draws that are held at a time: more leave the cache
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantity:
-    """A planned number with its interval; a limit is None where it is unknown or unbounded."""
-
-    value: float
-    low: float | None
-    high: float | None
-    level: float | None
+def _training(at: Allocation) -> FloatArray:
+    """6ND, or the very cost that was planned where that is all of it."""
+    six_nd = 6 * at.params * at.tokens
+    with np.errstate(invalid="ignore"):
+        return np.where(np.abs(six_nd / at.flops - 1) < ROUNDING, at.flops, six_nd)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Band:
-    """The sizes whose loss at the budget equals the optimum of a budget smaller by ``overhead``.
-
-    Attributes:
-        overhead: the part of the compute that is wasted at the edges of the band.
-        loss: at the edges.
-        params, tokens: (low, high); the largest N goes with the smallest D.
-    """
-
-    overhead: float
-    loss: float
-    params: tuple[float, float]
-    tokens: tuple[float, float]
+NUMBERS: Mapping[str, Callable[[Allocation], FloatArray]] = {
+    "params": lambda at: at.params,
+    "tokens": lambda at: at.tokens,
+    "tokens_per_param": lambda at: at.tokens / at.params,
+    "loss": lambda at: at.loss,
+    "training_flops": _training,
+    "serving_flops": lambda at: at.flops - _training(at),
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What to train for ``flops``.
+def plan(
+    law: Law | Fit,
+    *,
+    flops: Any = None,
+    loss: Any = None,
+    params: Any = None,
+    tokens: Any = None,
+    inference_tokens: float = 0.0,
+    max_params: float = np.inf,
+    max_tokens: float = np.inf,
+    unique_tokens: float | None = None,
+    loss_unit: str | None = None,
+    bytes_per_token: float | None = None,
+    level: float = 0.95,
+    overheads: Sequence[float] = OVERHEADS,
+    force: bool = False,
+    runs: Runs | None = None,
+    cluster: Cluster | None = None,
+    bytes_per_param: float = 16.0,
+    build: Build | None = None,
+) -> Plan:
+    """What to train, under the law's own convention of N, D and C.
 
-    Attributes:
-        law: the law that answers.
-        flops: the budget C in FLOP.
-        params, tokens, loss, tokens_per_param: the optimum with intervals; loss is None where the
-            law does not say it.
-        band: near-optimal sizes, narrowest first; empty where the law says nothing beside N*, D*.
-        extrapolation: the budget over the largest run behind the law; None where unknown.
-        notes: what to know before believing it.
-    """
-
-    law: Law
-    flops: float
-    params: Quantity
-    tokens: Quantity
-    loss: Quantity | None
-    tokens_per_param: Quantity
-    band: tuple[Band, ...]
-    extrapolation: float | None
-    notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, object]:
-        """The JSON object of ``scalefit plan --json``."""
-        return {
-            "schema": SCHEMA,
-            "law": self.law.name,
-            "convention": asdict(self.law.convention),
-            "flops": self.flops,
-            "params": asdict(self.params),
-            "tokens": asdict(self.tokens),
-            "loss": asdict(self.loss) if self.loss else None,
-            "tokens_per_param": asdict(self.tokens_per_param),
-            "band": [asdict(band) for band in self.band],
-            "extrapolation": self.extrapolation,
-            "notes": list(self.notes),
-        }
-
-
-def plan(law: Law | Fit, *, flops: float, level: float = 0.95) -> Plan:
-    """The N and D of least loss for a compute budget, under the law's own convention.
+    One amount is given, and the plan is the optimum with it; or two, and the plan is what they
+    leave, with its regret. Arrays are answered elementwise, in one call.
 
     Args:
-        law: a law, or a fit, whose bootstrap draws give the intervals.
-        flops: the budget C in FLOP.
+        law: a law, or a fit, whose joint draws give the intervals.
+        flops: the budget C = 6ND, with ``inference_tokens`` C = 6ND + 2NT: least loss.
+        loss: to be reached at least cost.
+        params: N: the budget for which it is the best size. With ``inference_tokens``, the loss of
+            that model is what is reached at least cost over its life.
+        tokens: D: the budget for which it is the best amount of data.
+        inference_tokens: T, those that the model reads and writes after training (Sardana et al.
+            2024, arXiv:2401.00448).
+        max_params: limit on N.
+        max_tokens: limit on D, repeats among them.
+        unique_tokens: U, all the data there are; more are had by repeating them (Muennighoff et
+            al. 2023, arXiv:2305.16264).
+        loss_unit: "nats/token", "bits/byte", ...: of the loss given and of all losses of the plan;
+            by default the law's own.
+        bytes_per_token: of the tokenizer, to turn a loss per token into one per byte.
         level: confidence of the intervals.
+        overheads: of the near-optimal bands.
+        force: plan by a fit whose status is not "converged" too.
+        runs: those the fit was made from; then the intervals are profiles of the objective.
+        cluster: what is trained on: its memory limits N, and the plan has a bill.
+        bytes_per_param: held there in training; see ``Cluster.most_params``.
+        build: what kind of model to build near N; a single plan has it then.
 
     Raises:
-        PlanError: if the budget is not positive and finite, or the law has no optimum or says
-            nothing of it; of a law of the literature the message names those that do.
+        PlanError: if amounts are missing, contradictory or out of reach, or the law cannot answer;
+            of a law of the literature the message names those that can.
+        QuantityError: if the loss cannot be turned into the unit.
+        FitError: if ``runs`` are not those of the fit.
     """
-    if not 0 < flops < np.inf:
-        raise PlanError(f"a budget of {flops} FLOP cannot be planned; give a positive number")
     if not 0 < level < 1:
         raise PlanError(f"the level is {level}; it must lie between 0 and 1, like 0.95")
-    fit = law if isinstance(law, Fit) else None
-    law = law.law if isinstance(law, Fit) else law
-    best = _optimum(law, flops)
-    drawn = law.form.optimum(fit.draws, np.asarray(flops)) if fit and len(fit.draws) else None
-    extrapolation = flops / law.flops_seen if law.flops_seen else None
+    about = subject(law, unique_tokens=unique_tokens, force=force)
+    unit = loss_unit or about.law.convention.loss
+    factor = loss_ratio(about.law.convention.loss, unit, bytes_per_token)
+    room = cluster.most_params(bytes_per_param) if cluster else np.inf
+    terms = _terms(inference_tokens, min(max_params, room), max_tokens)
+    asked = ask(flops=flops, loss=loss, params=params, tokens=tokens)
+    inner = asked.scaled(loss=1 / factor)
+    problem = Problem(form=about.form, terms=terms)
+    try:
+        best = inner.answer(problem, about.theta)
+    except PlanError as error:
+        name = about.law.name
+        raise PlanError(f"{name}: {error}{instead(name)}") from error
+    refuse_unreachable(problem, about, inner, best)
+    limits, interval = _limits(about, problem, inner, level, runs)
+    numbers = {
+        name: quantity(of, best, limits.get(name), level)
+        for name, of in NUMBERS.items()
+        if _known(name, best, terms)
+    }
+    single = best.params.ndim == 0
+    extrapolation = _extrapolation(about.law, numbers["training_flops"].value)
+    remarks = notes(about, problem, inner, best, extrapolation, interval)
+    model, why = _model(about, best, build) if build and single else (None, ())
     return Plan(
-        law=law,
-        flops=float(flops),
-        params=_quantity(best, drawn, level, lambda at: at.params),
-        tokens=_quantity(best, drawn, level, lambda at: at.tokens),
-        loss=_quantity(best, drawn, level, lambda at: at.loss) if best.loss > 0 else None,
-        tokens_per_param=_quantity(best, drawn, level, lambda at: at.tokens / at.params),
-        band=tuple(_band(law, best, overhead) for overhead in OVERHEADS if law.form.surface),
+        law=about.law,
+        fit=about.fit,
+        asked=asked.amounts,
+        terms=terms,
+        unique_tokens=unique_tokens,
+        params=numbers["params"],
+        tokens=numbers["tokens"],
+        tokens_per_param=numbers["tokens_per_param"],
+        loss=_times(numbers.get("loss"), factor),
+        training_flops=numbers["training_flops"],
+        serving_flops=numbers.get("serving_flops"),
+        loss_unit=unit,
+        interval=interval,
+        band=bands(problem, about.theta, best, overheads, factor) if inner.free else (),
+        regret=regret(problem, about, best, level, factor)
+        if single and about.form.surface
+        else None,
+        same_loss=same_loss(problem, about.theta, best, factor)
+        if single and about.form.surface
+        else (),
+        bound=_bound(best, terms),
         extrapolation=extrapolation,
-        notes=(*_notes(fit, extrapolation, drawn is not None), *_apart(best)),
+        notes=(*remarks, *_room(best, room, bytes_per_param), *why),
+        model=model,
+        bill=bill(cluster, numbers["training_flops"]) if cluster else None,
     )
 
 
-def _optimum(law: Law, flops: float) -> Allocation:
+def _terms(inference_tokens: float, max_params: float, max_tokens: float) -> Terms:
+    if not 0 <= inference_tokens < np.inf:
+        raise PlanError(f"{inference_tokens} tokens cannot be served; give a number, like 2e12")
+    for what, most in (("parameters", max_params), ("tokens", max_tokens)):
+        if not most >= 1:
+            raise PlanError(f"at most {most} {what} leave nothing to train; give 1 or more")
+    return Terms(inference_tokens=inference_tokens, max_params=max_params, max_tokens=max_tokens)
+
+
+def _model(about: Subject, best: Allocation, build: Build) -> tuple[Model | None, tuple[str, ...]]:
+    """A model near N*, or why there is none.
+
+    Raises:
+        PlanError: if there are fewer unique tokens than it takes for one step.
+    """
+    counted = about.law.convention.params
+    unique = getattr(about.form, "unique_tokens", np.inf)
+    _refuse_too_few(unique, build.context)
     try:
-        best = law.optimum(flops)
+        model = realise(float(best.params), float(best.tokens), counted, build)
     except PlanError as error:
-        others = planners(law.name)
-        instead = f"; plan with {' or '.join(others)}" if others else ""
-        raise PlanError(f"{law.name}: {error}{instead}") from error
-    if not (np.isfinite(best.params) and np.isfinite(best.tokens) and best.params > 0):
+        return None, (str(error),)
+    _refuse_too_few(unique, model.batch_tokens)
+    return model, ()
+
+
+def _refuse_too_few(unique: float, batch_tokens: int) -> None:
+    if unique < batch_tokens:
         raise PlanError(
-            f"{law.name} has no compute-optimal size: its term in "
-            f"{'D' if best.params > 0 else 'N'} is absent; fit runs that span more sizes and "
-            "token counts"
+            f"{format_count(unique)} unique tokens are fewer than the "
+            f"{format_count(batch_tokens)} of one batch; that is too little to train on"
         )
-    return best
 
 
-def _quantity(
-    best: Allocation,
-    drawn: Allocation | None,
-    level: float,
-    of: Callable[[Allocation], FloatArray],
-) -> Quantity:
-    value = float(of(best))
-    if drawn is None:
-        return Quantity(value=value, low=None, high=None, level=None)
-    # Draws in which a term is absent have an infinite optimum; observed quantiles carry that.
-    tail = (1 - level) / 2
-    limits = np.quantile(of(drawn), [tail, 1 - tail], method="closest_observation")
-    low, high = (float(limit) if np.isfinite(limit) else None for limit in limits)
-    return Quantity(value=value, low=low, high=high, level=level)
-
-
-def _band(law: Law, best: Allocation, overhead: float) -> Band:
-    """Bisection in log N on each side of the optimum, along C = 6ND."""
-    target = law.optimum(best.flops / (1 + overhead)).loss
-    sides = np.array([-1.0, 1.0])
-    inner, outer = np.zeros(2), np.full(2, WIDEST)
-    for _ in range(BISECTIONS):
-        middle = (inner + outer) / 2
-        shift = np.exp(sides * middle)
-        inside = law.loss(best.params * shift, best.tokens / shift) <= target
-        inner, outer = np.where(inside, middle, inner), np.where(inside, outer, middle)
-    shift = np.exp(sides * inner)
-    low, high = (best.params * shift).tolist()
-    few, many = (best.tokens / shift[::-1]).tolist()
-    return Band(overhead=overhead, loss=float(target), params=(low, high), tokens=(few, many))
-
-
-def _notes(fit: Fit | None, extrapolation: float | None, intervals: bool) -> tuple[str, ...]:
-    notes = []
-    if extrapolation is not None and extrapolation > FAR:
-        covers = (
-            "the interval covers sampling error only, not the form of the law"
-            if intervals
-            else "no interval covers that"
-        )
-        notes.append(f"{extrapolation:.2g} times the largest run behind the law; {covers}")
-    if not intervals:
-        notes.append("no interval: this law comes without its draws; fit runs to have one")
-    if fit and fit.status != "converged":
-        notes.append(f"the fit is not to be trusted as it is: its status is {fit.status}")
-    if fit:
-        loose = [name for name, entry in fit.intervals.items() if not entry.identified]
-        if loose:
-            notes.append(f"not identified by these runs: {', '.join(loose)}")
-    return tuple(notes)
-
-
-def _apart(best: Allocation) -> tuple[str, ...]:
-    """Said of N* and D* that were fitted separately, or under another count of compute."""
-    ratio = float(6 * best.params * best.tokens / best.flops)
-    if abs(np.log(ratio)) < APART:
+def _room(best: Allocation, room: float, each: float) -> tuple[str, ...]:
+    """Said where the memory of the machines is the limit."""
+    if not np.any(best.params >= room * NEARLY):
         return ()
-    return (f"6ND is {ratio:.3g} times the budget: this law's N*, D* and C are not bound by it",)
+    return (f"N is held by the memory of the machines, at {each:g} bytes a parameter",)
+
+
+def _known(name: str, best: Allocation, terms: Terms) -> bool:
+    if name == "loss":
+        return bool((best.loss > 0).all())
+    return name != "serving_flops" or terms.inference_tokens > 0
+
+
+def _limits(
+    about: Subject, problem: Problem, asked: Any, level: float, runs: Runs | None
+) -> tuple[dict[str, FloatArray], str]:
+    """(low, high) of every number, and where they come from."""
+    if runs is not None:
+        return about.profiles(runs, NUMBERS, lambda theta: asked.answer(problem, theta), level)
+    if not len(about.draws):
+        return {}, ""
+    shape = asked.shape
+    rows = int(np.prod(shape, dtype=int))
+    parts = [
+        _quantiles(asked.take(some).answer(problem, about.draws[:, None]), level)
+        for some in np.array_split(np.arange(rows), max(1, rows * len(about.draws) // AT_ONCE))
+    ]
+    whole = np.concatenate(parts, axis=-1).reshape(2, len(NUMBERS), *shape)
+    return {name: whole[:, i] for i, name in enumerate(NUMBERS)}, "draws"
+
+
+def _quantiles(drawn: Allocation, level: float) -> FloatArray:
+    """Of every number over the draws (axis 0), shape (2, numbers, amounts).
+
+    Draws in which a term is absent have an infinite optimum; observed quantiles carry that.
+    """
+    tail = (1 - level) / 2
+    with np.errstate(invalid="ignore"):
+        values = np.stack([of(drawn) for of in NUMBERS.values()])
+    values[np.isnan(values)] = np.inf
+    found: FloatArray = np.quantile(values, [tail, 1 - tail], axis=1, method="closest_observation")
+    return found
+
+
+def _times(quantity: Quantity | None, factor: float) -> Quantity | None:
+    return quantity if quantity is None or factor == 1 else quantity.times(factor)
+
+
+def _extrapolation(law: Law, training: Number) -> Number | None:
+    return training / law.flops_seen if law.flops_seen else None
+
+
+def _bound(best: Allocation, terms: Terms) -> tuple[str, ...]:
+    """Which limits the plan touches."""
+    most = {
+        "max_params": (best.params, terms.max_params),
+        "max_tokens": (best.tokens, terms.max_tokens),
+    }
+    return tuple(name for name, (value, limit) in most.items() if np.any(value >= limit * NEARLY))

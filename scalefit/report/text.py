@@ -1,13 +1,12 @@
-"""Fits and plans as text: units in the heading, every value beside its interval."""
+"""Fits as text: units in the heading, every value beside its interval."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import floor, log10
 from textwrap import wrap
 from typing import Any
 
 from scalefit.fitting import Certificate, Fit, Interval, Point, Scan
 from scalefit.laws import Convention
-from scalefit.planning import Band, Plan, Quantity
 from scalefit.quantities import format_count, format_flops
 
 GAP = "not identified"
@@ -84,7 +83,7 @@ def _interval_row(name: str, entry: Interval, fit: Fit) -> str:
     meant = fit.law.form.plans or name not in fit.law.form.parameters
     label = EXPONENT.get(name, name) if meant else name
     start = f"{label:<14}{number(entry.value):>10}"
-    said = next((wish for wish in fit.constraints if name in wish.split()), None)
+    said = next((wish for wish in fit.constraints.sentences() if name in wish.split()), None)
     if said and entry.low == entry.high:
         return f"{start}    as given: {said}"
     limits = f"{number(entry.low):>10} … {number(entry.high)}"
@@ -142,10 +141,10 @@ def _proof(fit: Fit, proof: Certificate) -> list[str]:
     ]
 
 
-def _range(name: str, span: tuple[float, float]) -> str:
-    low, high = span
+def _range(name: str, limits: tuple[float, float]) -> str:
+    low, high = limits
     if name in ("params", "tokens", "unique_tokens", "batch_tokens"):
-        return _span(span)
+        return span(limits)
     if name == "flops":
         return f"{format_flops(low)} to {format_flops(high)} FLOP"
     return f"{low:.3f} to {high:.3f}" if name == "loss" else f"{number(low)} to {number(high)}"
@@ -164,50 +163,8 @@ def _scan_line(scan: Scan | None) -> list[str]:
     return [f"Scan   {box}: too flat to exclude all but the optimum"]
 
 
-def plan_text(plan: Plan, *, origin: str) -> str:
-    """The plan; ``origin`` says where the law came from and stands on the first line."""
-    convention = plan.law.convention
-    level = plan.params.level
-    heading = f"{100 * level:g}% interval" if level else "no interval"
-    unit = f"; {loss_unit(convention.loss)}" if plan.loss else ""
-    return "\n".join(
-        [
-            f"{format_flops(plan.flops)} FLOP by {origin}",
-            f"C {flops_rule(convention)}; {COUNTED[convention.params]}{unit}",
-            "",
-            f"{'':<18}{'optimum':>10}    {heading}",
-            _planned("parameters N", plan.params, format_count),
-            _planned("tokens D", plan.tokens, format_count),
-            _planned("tokens/parameter", plan.tokens_per_param, number),
-            _planned("loss", plan.loss, number) if plan.loss else "The law does not say the loss.",
-            *_band_rows(plan.band),
-        ]
-    )
-
-
-def _band_rows(bands: tuple[Band, ...]) -> list[str]:
-    if not bands:
-        return []
-    return [
-        "",
-        "Nearly as good at the same compute; the optimum is flat:",
-        f"{'':<18}{'parameters':>22}{'tokens':>22}{'loss':>10}",
-        *(_band_row(band) for band in bands),
-    ]
-
-
-def _band_row(band: Band) -> str:
-    name = f"wastes at most {band.overhead:>3.0%}"
-    return f"{name}{_span(band.params):>22}{_span(band.tokens):>22}{band.loss:>10.4f}"
-
-
-def _planned(name: str, quantity: Quantity, show: Callable[[float], str]) -> str:
-    low, high = (UNKNOWN if x is None else show(x) for x in (quantity.low, quantity.high))
-    limits = f"{low:>10} … {high}" if quantity.level else ""
-    return f"{name:<18}{show(quantity.value):>10}{limits}"
-
-
-def _span(limits: tuple[float, float]) -> str:
+def span(limits: tuple[float, float]) -> str:
+    """From one count to another."""
     return f"{format_count(limits[0])} to {format_count(limits[1])}"
 
 

@@ -32,7 +32,7 @@ def test_fixing_any_parameter_at_its_truth_recovers_the_rest(
     for key, value in surface.params.items():
         assert found.law.params[key] == pytest.approx(value, rel=1e-5)
     assert found.law.params[name] == pytest.approx(surface.params[name], rel=1e-12)
-    assert found.constraints == (f"{name} = {surface.params[name]:g}",)
+    assert found.constraints.sentences() == (f"{name} = {surface.params[name]:g}",)
 
 
 def test_fixing_a_parameter_at_its_own_optimum_changes_nothing(epoch: Runs) -> None:

@@ -147,7 +147,7 @@ def test_a_fit_survives_its_json(tmp_path: Path) -> None:
         ("", "is not a fit"),
         ("[1, 2]", "is not a fit"),
         ('{"schema": 99}', "schema 99"),
-        ('{"schema": 2}', "missing or wrong entry"),
+        ('{"schema": 3}', "missing or wrong entry"),
     ],
 )
 def test_what_is_no_fit_is_refused_in_a_sentence(text: str, message: str) -> None:

@@ -184,11 +184,18 @@ def test_a_bound_that_a_user_gives_is_a_limit() -> None:
 
 
 @settings(deadline=None, max_examples=10)
-@given(levels=st.lists(st.floats(0.3, 0.99), min_size=2, max_size=2, unique=True))
-def test_a_higher_level_is_wider(levels: list[float]) -> None:
+@given(lower=st.floats(0.3, 0.9), more=st.floats(0.01, 0.09))
+def test_a_higher_level_is_wider(lower: float, more: float) -> None:
     found = fitted(simulate(known_law("chinchilla"), noise=0.01, seed=3), huber())
-    (low, high), (lower, higher) = (profile(*found, FORM, "a", x) for x in sorted(levels))
-    assert lower < low < high < higher
+    (low, high), (least, most) = (profile(*found, FORM, "a", x) for x in (lower, lower + more))
+    assert least < low < high < most
+
+
+def test_runs_without_noise_leave_nothing_to_profile_and_nothing_breaks() -> None:
+    for objective in (huber(), LEAST_DEVIATIONS):
+        found = fitted(simulate(known_law("chinchilla")), objective)
+        limits = profile(*found, FORM, "alpha", 0.95)
+        assert all(end is None or end == pytest.approx(0.35, abs=1e-6) for end in limits)
 
 
 def test_noise_that_runs_share_widens_the_limits() -> None:

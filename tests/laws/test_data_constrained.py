@@ -10,6 +10,7 @@ from scalefit.fitting.parameters import parameters
 from scalefit.fitting.parametric import columns
 from scalefit.fitting.solver import descend
 from scalefit.laws import FORMS, Constraints
+from scalefit.laws.data_constrained import Limited
 from scalefit.runs import Runs, read
 from tests.laws.cases import CASES
 from tests.laws.expected import assert_near, every_row
@@ -104,22 +105,22 @@ def test_the_losses_printed_in_their_readme(params: float, tokens: float, loss: 
 
 def test_the_best_use_of_25_billion_unique_tokens() -> None:
     # Their grid of 500 steps finds 2.222129283251 at 237.337 billion tokens.
-    best = FORM.optimum_with(PUBLISHED, np.array(1e22), np.array(25e9))
+    best = Limited(25e9).optimum(PUBLISHED, np.array(1e22))
     assert best.loss <= 2.2221292833
     assert best.params == pytest.approx(7.02616e9, rel=1e-5)
     assert best.tokens == pytest.approx(2.372088e11, rel=1e-5)
 
 
 def test_enough_data_leave_the_law_as_it_was() -> None:
-    budgets = np.array([[1e19], [1e22], [1e25]])
-    plain = BASE.optimum(PUBLISHED[:5], budgets)
-    best = FORM.optimum_with(PUBLISHED, budgets, np.array([1e14, 1e15]))
-    np.testing.assert_allclose(best.params, np.broadcast_to(plain.params, (3, 2)), rtol=1e-5)
-    np.testing.assert_allclose(best.loss, np.broadcast_to(plain.loss, (3, 2)), rtol=1e-12)
+    budgets = np.array([1e19, 1e22, 1e25])
+    plain, best = BASE.optimum(PUBLISHED[:5], budgets), Limited(1e14).optimum(PUBLISHED, budgets)
+    np.testing.assert_allclose(best.params, plain.params, rtol=1e-5)
+    np.testing.assert_allclose(best.loss, plain.loss, rtol=1e-12)
 
 
 def test_less_data_are_never_better() -> None:
-    loss = FORM.optimum_with(PUBLISHED, np.array(1e22), np.geomspace(1e8, 1e13, 20)).loss
+    amounts = np.geomspace(1e8, 1e13, 20)
+    loss = [float(Limited(unique).optimum(PUBLISHED, np.array(1e22)).loss) for unique in amounts]
     assert (np.diff(loss) <= 1e-12).all()
 
 

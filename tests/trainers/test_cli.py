@@ -58,7 +58,9 @@ def test_a_grid_a_fit_and_a_plan(folder: Path) -> None:
     fitted = run("fit", "results.parquet", "--bootstrap", "40", cwd=folder)
     assert "18 rows used of 36" in fitted.stdout
     assert "draws of runs" in fitted.stdout
-    planned = run("plan", "--flops", "1e12", cwd=folder)
+    # Two sizes leave the exponents open, which the fit says and plan does not pass over.
+    assert "scalefit diagnose results.parquet" in fitted.stderr
+    planned = run("plan", "--flops", "1e12", "--force", cwd=folder)
     assert planned.stdout.startswith("1e12 FLOP by results.fit.json")
     assert "times the largest run" in planned.stderr
 

@@ -1,5 +1,6 @@
 """Grid files: the shipped ones, bad ones, and what they expand to."""
 
+import hashlib
 import json
 from collections import Counter
 from dataclasses import replace
@@ -34,7 +35,8 @@ def text_of(**changes):
 
 
 def grid_of(**changes):
-    return Grid(name="mine.toml", **parse(text_of(**changes), "mine.toml"))
+    (values,) = parse(text_of(**changes), "mine.toml")
+    return Grid(name="mine.toml", **values)
 
 
 @pytest.mark.parametrize("name", ["text", "markov"])
@@ -65,6 +67,53 @@ def test_a_run_is_every_shape_with_every_seed_once(tiny):
     assert len({run.id for run in runs}) == 6
     assert [run.id for run in tiny.runs()] == [run.id for run in runs]
     assert [run.shape.heads for run in runs] == [1, 1, 1, 2, 2, 2]
+
+
+def test_the_shipped_markov_grid_is_the_one_that_was_measured():
+    runs = load("markov").runs()
+    assert len(runs) == 21
+    assert runs[0].id == "ff118c49055bb9b4"
+    whole = hashlib.sha256("".join(run.id for run in runs).encode()).hexdigest()
+    assert whole.startswith("6c93b9fd1cc4d60c")
+
+
+def test_tables_of_runs_say_what_they_change(tmp_path):
+    path = tmp_path / "several.toml"
+    path.write_text(
+        text_of() + "\n[[runs]]\nwidths = [4]\ntokens = [1280]\n"
+        "[[runs]]\nwidths = [8, 16]\nbatch = 2\nlearning_rate = 0.02\nseeds = [5]\n"
+        "[[runs]]\nwidths = [4]\ntokens = [1280]\nseeds = [1, 2]\n"
+    )
+    runs = load(path).runs()
+    assert [(run.shape.width, run.batch, run.learning_rate, run.seed) for run in runs] == [
+        (4, 4, 0.01, 0), (4, 4, 0.01, 1), (8, 2, 0.02, 5), (16, 2, 0.02, 5), (4, 4, 0.01, 2),
+    ]  # fmt: skip
+    assert [run.tokens for run in runs] == [(1280,), (1280,), (1280, 2560), (1280, 2560), (1280,)]
+    assert load(path).describe().runs == 5
+    assert load(path).describe().flops == sum(run.flops for run in runs)
+
+
+def test_a_single_table_of_runs_is_a_grid_like_any_other(tmp_path):
+    path = tmp_path / "mine.toml"
+    lines = text_of().splitlines()
+    path.write_text("\n".join([*lines[:3], "[[runs]]", *lines[3:]]))
+    assert replace(load(path), name="mine.toml") == grid_of()
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ("[[runs]]\nwidth = [4]", r'mine.toml, \[\[runs\]\] 1 has an unknown key "width"'),
+        ("[[runs]]\n[[runs]]\nbatch = 0", r"\[\[runs\]\] 2: batch must be a whole number"),
+        ("[runs]\nbatch = 2", r"mine.toml: runs must be tables"),
+        ("[[runs]]\n[[runs.runs]]\nbatch = 2", r'\[\[runs\]\] 1 has an unknown key "runs"'),
+    ],
+)
+def test_what_is_wrong_in_a_table_of_runs_is_named(tables, message):
+    with pytest.raises(GridError, match=message):
+        parse(text_of() + "\n" + tables, "mine.toml")
+    with pytest.raises(GridError, match="runs must be tables"):
+        parse("runs = []\n" + text_of(), "mine.toml")
 
 
 def test_whatever_determines_the_numbers_changes_the_identity(tiny):
@@ -105,8 +154,8 @@ def test_learning_rate_falls_with_width(tiny):
         ({"widths": "[]"}, r"widths must be .*, not \[\]"),
         ({"widths": "8"}, "widths must be a list"),
         ({"widths": "[4.0]"}, "widths must be"),
-        ({"depth": "true"}, "depth must be a whole number from 1 to 128, not True"),
-        ({"depth": "0"}, "depth must be a whole number from 1 to 128, not 0"),
+        ({"depth": "true"}, "depth must be a whole number from 1 to 1024, not True"),
+        ({"depth": "0"}, "depth must be a whole number from 1 to 1024, not 0"),
         ({"source": '"wiki"'}, 'source must be "text" or "markov", not "wiki"'),
         ({"source": "[1]"}, 'source must be "text" or "markov"'),
         ({"tokens": '["1M params"]'}, "tokens must be a list of different numbers of tokens"),

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalefit.errors import PlanError
-from scalefit.fitting import Fit, fit
+from scalefit.fitting import Fit, Status, fit
 from scalefit.laws import Law, published
 from scalefit.planning import plan
 from tests.conftest import as_runs, known_law, simulate
@@ -100,11 +100,14 @@ def test_how_far_it_extrapolates_is_said(fitted: Fit) -> None:
     assert any("sampling error only" in note for note in outside.notes)
 
 
-def test_a_fit_that_failed_is_not_planned_in_silence(fitted: Fit) -> None:
-    from scalefit.fitting import Status
-
-    failed = dataclasses.replace(fitted, status=Status.NOT_CONVERGED)
-    assert any("not to be trusted" in note for note in plan(failed, flops=1e21).notes)
+def test_a_fit_that_failed_is_planned_only_when_forced(fitted: Fit) -> None:
+    for status in set(Status) - {Status.CONVERGED}:
+        failed = dataclasses.replace(fitted, status=status)
+        with pytest.raises(PlanError, match=f"is {status.replace('_', ' ')}, .* with --force"):
+            plan(failed, flops=1e21)
+        forced = plan(failed, flops=1e21, force=True)
+        assert forced.params == plan(fitted, flops=1e21).params
+        assert any("not to be trusted" in note for note in forced.notes)
 
 
 def test_draws_without_a_term_leave_the_limit_open(fitted: Fit) -> None:
