@@ -1,9 +1,5 @@
 """Laws: their optimum is one, and those of the literature are as printed."""
 
-import csv
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,50 +72,6 @@ def test_derivatives_of_models_agree_with_finite_differences(
             second = (above.first[:, j] - below.first[:, j]) / (2 * h)
             known = law.second.get((min(i, j), max(i, j)), np.zeros_like(second))
             np.testing.assert_allclose(known, second, rtol=1e-4, atol=1e-6)
-
-
-# planner_reference.csv names its laws in its own way.
-REFERENCE = {
-    "hoffmann2022_rounded": "hoffmann2022/rounded",
-    "hoffmann2022_tex_precision": "hoffmann2022",
-    "besiroglu2024": "besiroglu2024",
-    "datablations_C4": "muennighoff2023",
-}
-OTHERS = {
-    "epoch 240-pt global minimum": (1.8172181, 477.825868, 2143.41736, 0.347310499, 0.367172433),
-    "kyo_takano": (1.70024083255, 184.691517382, 1633.47866408, 0.289007648443, 0.355794066005),
-}  # fmt: skip
-
-
-def test_the_published_planner_reference_holds_to_its_digits(
-    published_path: Callable[[str], Path],
-) -> None:
-    with published_path("planner_reference.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 30
-    for row in rows:
-        law = _reference_law(row["law"])
-        best = law.optimum(float(row["C"]))
-        assert float(best.params) == pytest.approx(float(row["N"]), rel=1e-5)
-        assert float(best.tokens) == pytest.approx(float(row["D"]), rel=1e-5)
-        assert float(best.tokens / best.params) == pytest.approx(float(row["D_over_N"]), rel=1e-3)
-        assert float(best.loss) == pytest.approx(float(row["L"]), abs=1e-6)
-
-
-def _reference_law(name: str) -> Law:
-    if name in OTHERS:
-        form = FORMS["chinchilla"]
-        return Law(
-            name=name, form=form, params=dict(zip(form.parameters, OTHERS[name], strict=True))
-        )
-    return published(REFERENCE[name.split(" ", maxsplit=1)[0]])
-
-
-def test_hoffmanns_printed_plan_for_gopher_compute() -> None:
-    # peers' acceptance value 7: closed form with the TeX coefficients.
-    best = published("hoffmann2022").optimum(5.76e23)
-    assert float(best.params) == pytest.approx(4.03609e10, rel=1e-5)
-    assert float(best.tokens) == pytest.approx(2.37854e12, rel=1e-5)
 
 
 def test_an_unknown_law_is_told_its_neighbours() -> None:

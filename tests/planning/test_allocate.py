@@ -1,7 +1,10 @@
 """Plans: optimal, with intervals, honest about what they do not know."""
 
+import csv
 import dataclasses
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 
 from scalefit.errors import PlanError
 from scalefit.fitting import Fit, Status, fit
-from scalefit.laws import Law, published
+from scalefit.laws import FORMS, Law, published
 from scalefit.planning import plan
 from tests.conftest import as_runs, known_law, simulate
 from tests.laws.test_chinchilla import constants
@@ -41,6 +44,78 @@ def test_the_huber_optimum_plans_as_recomputed_elsewhere() -> None:
     assert small.tokens_per_param.value == pytest.approx(21.385, rel=1e-4)
     assert gopher.tokens.value == pytest.approx(1.32486e12, rel=1e-4)
     assert large.loss.value == pytest.approx(1.959219, abs=1e-6)
+
+
+# planner_reference.csv names its laws in its own way.
+REFERENCE = {
+    "hoffmann2022_rounded": "hoffmann2022/rounded",
+    "hoffmann2022_tex_precision": "hoffmann2022",
+    "besiroglu2024": "besiroglu2024",
+    "datablations_C4": "muennighoff2023",
+}
+OTHERS = {
+    "epoch 240-pt global minimum": (1.8172181, 477.825868, 2143.41736, 0.347310499, 0.367172433),
+    "kyo_takano": (1.70024083255, 184.691517382, 1633.47866408, 0.289007648443, 0.355794066005),
+}  # fmt: skip
+
+
+def test_the_published_planner_reference_holds_to_its_digits(
+    published_path: Callable[[str], Path],
+) -> None:
+    with published_path("planner_reference.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 30
+    for row in rows:
+        found = plan(_reference_law(row["law"]), flops=float(row["C"]))
+        assert found.params.value == pytest.approx(float(row["N"]), rel=1e-5)
+        assert found.tokens.value == pytest.approx(float(row["D"]), rel=1e-5)
+        assert found.tokens_per_param.value == pytest.approx(float(row["D_over_N"]), rel=1e-3)
+        assert found.loss.value == pytest.approx(float(row["L"]), abs=1e-6)
+
+
+def _reference_law(name: str) -> Law:
+    if name in OTHERS:
+        form = FORMS["chinchilla"]
+        return Law(
+            name=name, form=form, params=dict(zip(form.parameters, OTHERS[name], strict=True))
+        )
+    return published(REFERENCE[name.split(" ", maxsplit=1)[0]])
+
+
+def test_hoffmanns_printed_plan_for_gopher_compute() -> None:
+    # peers' acceptance value 7: closed form with the TeX coefficients.
+    best = plan(published("hoffmann2022"), flops=5.76e23)
+    assert best.params.value == pytest.approx(4.03609e10, rel=1e-5)
+    assert best.tokens.value == pytest.approx(2.37854e12, rel=1e-5)
+    assert best.loss.value == pytest.approx(1.918412, abs=1e-6)
+
+
+def test_the_best_use_of_little_data_beats_the_published_grid() -> None:
+    # peers' acceptance value 10: their grid of 500 steps ends at 2.2221292833.
+    found = plan(published("muennighoff2023/data-constrained"), flops=1e22, unique_tokens=25e9)
+    assert found.loss.value <= 2.2221292833
+    assert found.loss.value == pytest.approx(2.22212927487, abs=1e-10)
+    assert found.params.value == pytest.approx(7.02616e9, rel=1e-5)
+    assert found.tokens.value == pytest.approx(2.372088e11, rel=1e-5)
+
+
+def test_ten_thousand_budgets_are_one_call(fitted: Fit) -> None:
+    budgets = np.geomspace(1e18, 1e25, 10_000)
+    began = time.perf_counter()
+    several = plan(fitted, flops=budgets)
+    at_once = time.perf_counter() - began
+    for i in range(0, 10_000, 200):
+        plan(fitted, flops=budgets[i])
+    one_by_one = (time.perf_counter() - began - at_once) * 200
+    assert at_once < one_by_one / 30
+    for i in (0, 4_567, 9_999):
+        alone = plan(fitted, flops=budgets[i])
+        assert several.params.value[i] == alone.params.value
+        assert (several.loss.low[i], several.loss.high[i]) == (alone.loss.low, alone.loss.high)
+    frame = several.frame()
+    assert len(frame) == 10_000
+    assert frame["flops"].tolist() == budgets.tolist()
+    assert frame["params_high"].is_monotonic_increasing
 
 
 def test_nineteen_in_twenty_intervals_hold_the_truth(tmp_path: Path) -> None:
