@@ -10,9 +10,8 @@ from scalefit.figures.style import FRONTIER, LABELS, QUIET, house_style, plain_n
 from scalefit.laws import FloatArray
 from scalefit.planning import Plan
 from scalefit.planning.allocate import plan as replan
-from scalefit.planning.problem import Problem
+from scalefit.planning.near import behind
 from scalefit.planning.rivals import Rivals
-from scalefit.planning.subject import subject
 from scalefit.quantities import format_count, format_flops
 
 AROUND = 100.0  # how far the figure reaches beyond the plan, as a factor of N and of D
@@ -62,7 +61,7 @@ def _title(plan: Plan) -> str:
 
 def draw_plane(axes: Axes, plan: Plan) -> None:
     """Contours of loss over N and D, the frontier, the plan on its cost, and the limits."""
-    theta, problem = _asked(plan)
+    theta, problem = behind(plan)
     middle = plan.params.value, plan.tokens.value
     n, d = (np.geomspace(x / AROUND, x * AROUND, 140) for x in middle)
     loss = problem.at(theta, n, d[:, None]).loss
@@ -108,7 +107,7 @@ def draw_cost(axes: Axes, plan: Plan) -> None:
     """The loss of every size at the plan's cost: how flat the optimum is."""
     if plan.loss is None:
         return
-    theta, problem = _asked(plan)
+    theta, problem = behind(plan)
     reach = plan.params.value / NEAR, plan.params.value * NEAR
     n = np.geomspace(reach[0], min(reach[1], problem.terms.max_params), 300)
     d = problem.terms.tokens(plan.flops, n)
@@ -196,11 +195,6 @@ def _over_budgets(plan: Plan) -> Plan:
     )
 
 
-def _asked(plan: Plan) -> tuple[FloatArray, Problem]:
-    about = subject(plan.law, unique_tokens=plan.unique_tokens, force=True)
-    return about.theta, Problem(form=about.form, terms=plan.terms)
-
-
 def _rivals(plans: Sequence[Plan]) -> Figure:
     """The frontiers of several laws and their plans; loss by size for each that says it."""
     figure = Figure(figsize=(11, 4.8), layout="constrained")
@@ -230,7 +224,7 @@ def _rivals(plans: Sequence[Plan]) -> Figure:
 def _draw_losses(axes: Axes, plan: Plan, colour: str, marker: str) -> None:
     if plan.loss is None:
         return
-    theta, problem = _asked(plan)
+    theta, problem = behind(plan)
     n = np.geomspace(plan.params.value / NEAR, plan.params.value * NEAR, 200)
     n = n[n <= problem.terms.max_params]
     d = problem.terms.tokens(plan.flops, n)

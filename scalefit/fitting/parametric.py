@@ -51,7 +51,9 @@ class Sample:
 
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that name all of these, whatever order the rows are in."""
-        numbers = np.column_stack([*self.inputs, self.response, self.weights]).astype("<f8")
+        rows = len(self.response)  # an input may have several numbers a row, a history of rates
+        columns = [x.reshape(rows, -1) for x in (*self.inputs, self.response, self.weights)]
+        numbers = np.concatenate(columns, axis=1).astype("<f8")
         order = np.lexsort(numbers.T)
         units = np.arange(len(order)) if self.cluster is None else self.cluster[order]
         met: dict[int, int] = {}

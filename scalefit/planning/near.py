@@ -6,13 +6,19 @@ import numpy as np
 
 from scalefit.laws import Allocation, FloatArray
 from scalefit.planning.problem import Problem
-from scalefit.planning.result import Band, Choice, Quantity, Regret, number
-from scalefit.planning.subject import Subject
+from scalefit.planning.result import Band, Choice, Plan, Quantity, Regret, number
+from scalefit.planning.subject import Subject, subject
 
 BISECTIONS = 60
 WIDEST = np.log(1e6)  # how far from the optimum the edge of a band is looked for, in log N
 NOTHING = 1e-9  # an overhead that is but rounding
 SIZES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of other models of the same loss, over the planned one
+
+
+def behind(plan: Plan) -> tuple[FloatArray, Problem]:
+    """The constants and the problem that a plan answers."""
+    about = subject(plan.law, unique_tokens=plan.unique_tokens, force=True)
+    return about.theta, Problem(form=about.form, terms=plan.terms)
 
 
 def bands(

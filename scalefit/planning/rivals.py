@@ -8,10 +8,8 @@ import numpy as np
 import pandas as pd
 
 from scalefit.errors import PlanError
-from scalefit.planning.near import overhead
-from scalefit.planning.problem import Problem
+from scalefit.planning.near import behind, overhead
 from scalefit.planning.result import SCHEMA, Plan
-from scalefit.planning.subject import subject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +92,9 @@ def _alike(one: Plan, other: Plan) -> bool:
 
 
 def _judged(judge: Plan, plan: Plan) -> Judgement:
-    about = subject(judge.law, unique_tokens=judge.unique_tokens, force=True)
-    problem = Problem(form=about.form, terms=judge.terms)
-    point = problem.at(about.theta, plan.params.value, plan.tokens.value)
-    over = float(overhead(problem, about.theta, point)[0])
+    theta, problem = behind(judge)
+    point = problem.at(theta, plan.params.value, plan.tokens.value)
+    over = float(overhead(problem, theta, point)[0])
     share = over / (1 + over)
     cost = plan.bill.cost if plan.bill else None
     return Judgement(
