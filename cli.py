@@ -12,6 +12,7 @@ import click
 from scalefit import __version__
 from scalefit.errors import ScalefitError
 from scalefit.options import (
+    answer_options,
     building_options,
     fitting_options,
     form_option,
@@ -227,32 +228,9 @@ def fit_command(
 @terms_options
 @hardware_options
 @building_options
-@click.option(
-    "--within",
-    type=click.FloatRange(0, min_open=True),
-    multiple=True,
-    default=(1.0, 5.0, 20.0),
-    metavar="PERCENT",
-    help="Compute that near-optimal sizes may waste. Repeatable [default: 1, 5 and 20].",
-)
-@click.option("--loss-unit", help="Of all losses: nats/token, bits/byte.")
-@click.option("--bytes-per-token", type=click.FloatRange(0, min_open=True), help="4.3, say.")
-@click.option("--profile", metavar="RUNS", help="Intervals by profiles of the fit to these runs.")
+@answer_options
 @reading_options
-@click.option("--force", is_flag=True, help="Plan by a fit that did not converge.")
-@click.option(
-    "--ladder",
-    type=Amount("parse_flops", several=True),
-    help="Instead of a plan, a grid file of runs up to it: 1e17:1e21:5.",
-)
-@click.option("--source", default="text", show_default=True, help="Of the tokens of a ladder.")
 @level_option
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Also write .json or .csv, or draw .svg or .png.",
-)
 @json_option
 def plan_command(
     law_names: tuple[str, ...],

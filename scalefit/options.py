@@ -224,3 +224,30 @@ building_options = _all(
     )
 )  # fmt: skip
 """The model to build near N*, and how to train it."""
+
+answer_options = _all(
+    (
+        click.option(
+            "--within", type=POSITIVE, multiple=True, default=(1.0, 5.0, 20.0), metavar="PERCENT",
+            help="Compute that near-optimal sizes may waste. Repeatable [default: 1, 5 and 20].",
+        ),
+        click.option("--loss-unit", help="Of all losses: nats/token, bits/byte."),
+        click.option("--bytes-per-token", type=POSITIVE, help="Of the tokenizer: 4.3, say."),
+        click.option(
+            "--profile", metavar="RUNS", help="Intervals by profiles of the fit to these runs."
+        ),
+        click.option("--force", is_flag=True, help="Plan by a fit that did not converge."),
+        click.option(
+            "--ladder", type=Amount("parse_flops", several=True),
+            help="Instead of a plan, a grid file of runs up to it: 1e17:1e21:5.",
+        ),
+        click.option(
+            "--source", default="text", show_default=True, help="Of the tokens of a ladder."
+        ),
+        click.option(
+            "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+            help="Also write .json or .csv, or draw .svg or .png.",
+        ),
+    )
+)  # fmt: skip
+"""How a plan is answered."""
