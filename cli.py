@@ -51,6 +51,7 @@ def cli(ctx: click.Context) -> None:
 
     \b
     scalefit train-grid              train a grid of small models: results.parquet
+    scalefit grids, scalefit status RESULTS   what can be trained, what was
     scalefit fit results.parquet     fit L(N, D) = E + A/N^alpha + B/D^beta to runs
     scalefit plan --flops 1e21       the size and data to train for a budget
     scalefit diagnose results.parquet   what speaks against the fit
@@ -78,31 +79,47 @@ def cli(ctx: click.Context) -> None:
     "--workers", type=click.IntRange(1), help="Processes of one thread each [default: one a core]."
 )
 @click.option("--device", default="cpu", show_default=True, help="Where torch trains.")
+@click.option(
+    "--seeds", type=click.IntRange(1), help="So many of each run, in place of the grid's."
+)
+@click.option("--max-flops", type=Amount("parse_flops"), help="Train the cheapest runs up to it.")
+@click.option("--max-hours", type=click.FloatRange(0, min_open=True), help="Likewise, by estimate.")
 @click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")
 @json_option
 def train_grid_command(
-    grid: str, results: Path, workers: int | None, device: str, dry_run: bool, as_json: bool
+    grid: str,
+    results: Path,
+    workers: int | None,
+    device: str,
+    seeds: int | None,
+    dry_run: bool,
+    as_json: bool,
+    **budget: float | None,
 ) -> None:
     """Train a grid of small models over N and D, and log their losses.
 
-    GRID is a TOML file or the name of one that ships: text (Python's own sources) or markov (a
-    source whose entropy is known exactly). Ctrl-C loses no finished run; the same command goes on.
+    GRID is a TOML file or the name of one that ships (scalefit grids lists them). Ctrl-C loses no
+    finished run; the same command goes on.
 
     \b
     scalefit train-grid
     scalefit train-grid markov --results markov.parquet
+    scalefit train-grid --dry-run --max-hours 0.5
     """
-    from trainers.grid import load, train
-    from trainers.report import grid_text, progress_text, trained_text
+    from trainers.estimate import estimate
+    from trainers.grid import left_of, load, train, worker_count
+    from trainers.report import estimate_text, grid_text, progress_text, trained_text
 
     if find_spec("torch") is None:
         raise ScalefitError('training needs torch; install it with: pip install "scalefit[train]"')
-    asked = load(grid)
+    asked = load(grid) if seeds is None else load(grid).with_seeds(seeds)
     size = asked.describe()
     say([grid_text(asked, size)])
     if dry_run:
-        if as_json:
-            click.echo(json.dumps(asdict(size)))
+        count = worker_count(workers, device)
+        found = estimate(left_of(asked, results, count, **budget), count)
+        said = json.dumps(asdict(size) | {"left": asdict(found)})
+        click.echo(said if as_json else estimate_text(found, count))
         return
     with Status() as status:
         done = train(
@@ -111,11 +128,51 @@ def train_grid_command(
             workers=workers,
             device=device,
             report=lambda progress: status.show(progress_text(progress)),
+            **budget,
         )
     click.echo(json.dumps(asdict(done)) if as_json else trained_text(done, results))
     if done.failed:
         raise ScalefitError(f"{done.failed} runs failed; the same command tries them again")
     say([f"next    scalefit fit {results}"])
+
+
+@cli.command("grids")
+@click.argument("name", required=False)
+@json_option
+def grids_command(name: str | None, as_json: bool) -> None:
+    """The grids that ship, or one of them as a file to begin a grid of your own with.
+
+    \b
+    scalefit grids
+    scalefit grids text > mine.toml
+    """
+    from trainers.grid import shipped, text_of
+    from trainers.report import grids_answer
+
+    if name is not None:
+        click.echo(json.dumps({"name": name, "text": text_of(name)}) if as_json else text_of(name))
+        return
+    found, text = grids_answer(shipped())
+    click.echo(json.dumps(found) if as_json else text)
+
+
+@cli.command("status")
+@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("grid", required=False, metavar="[GRID.toml|NAME]")
+@json_option
+def status_command(results: Path, grid: str | None, as_json: bool) -> None:
+    """What a folder of results holds: runs done, diverged, failed and why; what a GRID lacks.
+
+    \b
+    scalefit status results.parquet
+    scalefit status results.parquet text
+    """
+    from trainers.grid import load
+    from trainers.report import status_text
+    from trainers.status import status
+
+    found = status(results, load(grid) if grid else None)
+    click.echo(json.dumps(found.to_dict()) if as_json else status_text(found))
 
 
 @cli.command("fit")

@@ -57,6 +57,7 @@ SCHEMA: pa.Schema = pa.schema(
     metadata={b"scalefit.schema": b"1"},
 )
 
+FAILURE = ".failed.parquet"  # behind a run's id, in the name of a part that says why it failed
 _TEMPORARY = re.compile(r"\.(?P<run_id>\w+)@(?P<host>.*)@(?P<pid>[0-9]+)\.tmp")
 
 
@@ -203,14 +204,47 @@ def write_part(directory: Path, run_id: str, rows: Sequence[Mapping[str, object]
         directory.mkdir(parents=True, exist_ok=True)
         _sweep(directory)
         _write_whole(table, temporary, part)
+        _failure(directory, run_id).unlink(missing_ok=True)
     except OSError as error:
         raise DataError(f"cannot write {part}: {error.strerror or error}") from error
     return part
 
 
+def write_failure(directory: Path, run_id: str, row: Mapping[str, object], reason: str) -> Path:
+    """Write that a run failed, and why, as `<run_id>.failed.parquet`: a row without a loss.
+
+    It replaces an earlier failure of the run, and goes when the run's part is written.
+    Raises DataError if the folder cannot be written.
+    """
+    part = _failure(directory, run_id)
+    temporary = directory / f".{run_id}@{socket.gethostname()}@{os.getpid()}.tmp"
+    table = _table(run_id, [{**row, "status": "failed", "loss": None, "reason": reason}])
+    try:
+        part.unlink(missing_ok=True)
+        _write_whole(table, temporary, part)
+    except OSError as error:
+        raise DataError(f"cannot write {part}: {error.strerror or error}") from error
+    return part
+
+
+def failures(directory: Path) -> dict[str, str]:
+    """Why runs failed that were not trained since, by their ids."""
+    return {
+        part.name.removesuffix(FAILURE): pq.read_table(part, columns=["reason"])["reason"][
+            0
+        ].as_py()
+        for part in part_files(directory)
+        if part.name.endswith(FAILURE)
+    }
+
+
+def _failure(directory: Path, run_id: str) -> Path:
+    return directory / f"{run_id}{FAILURE}"
+
+
 def finished(directory: Path) -> set[str]:
     """The ids of the runs whose parts are in this folder; a part is only ever there whole."""
-    return {part.stem for part in part_files(directory)}
+    return {part.stem for part in part_files(directory) if not part.name.endswith(FAILURE)}
 
 
 def _present(found: Mapping[str, str]) -> tuple[str, ...]:

@@ -6,19 +6,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import scalefit
 from scalefit.errors import GridError
 from scalefit.flops import TransformerShape
-from scalefit.runs import finished, write_part
+from scalefit.runs import canonical_json, finished, write_failure, write_part
 from trainers import grid_keys
+from trainers.estimate import affordable
 from trainers.launch import Failed, Finished, Task, Trained, available_workers, launch, tasks
-from trainers.recipe import Row, Run
+from trainers.recipe import FAMILY, Row, Run
 from trainers.schedule import Schedule
 from trainers.source import source
 
@@ -69,6 +70,10 @@ class Grid:
     def describe(self) -> Size:
         """The size of the whole grid, done or not."""
         return _size(self.runs())
+
+    def with_seeds(self, count: int) -> Self:
+        """The same with so many seeds, from 0 on."""
+        return replace(self, seeds=tuple(range(count)))
 
     def _run(self, config: Any, shape: TransformerShape, seed: int) -> Run:
         return Run(
@@ -134,6 +139,10 @@ class Grids:
         """The size of all together."""
         return _size(self.runs())
 
+    def with_seeds(self, count: int) -> Self:
+        """The same with so many seeds each, from 0 on."""
+        return replace(self, parts=tuple(part.with_seeds(count) for part in self.parts))
+
 
 def _size(runs: Sequence[Run]) -> Size:
     params = [run.shape.params().total for run in runs]
@@ -162,10 +171,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What a call did: runs trained (diverged ones among them), skipped as done, and failed."""
+    """What a call did: runs trained (diverged ones among them), skipped as done, and failed.
+
+    `left` are those that a budget did not reach.
+    """
 
     trained: int
     skipped: int
+    left: int
     diverged: int
     failed: int
     failures: tuple[str, ...]
@@ -173,23 +186,38 @@ class Summary:
     flops: float
 
 
+def shipped() -> dict[str, str]:
+    """The text of every grid that ships, by its name."""
+    folder = resources.files("trainers").joinpath("grids")
+    return {
+        file.name.removesuffix(".toml"): file.read_text("utf-8")
+        for file in sorted(folder.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".toml")
+    }
+
+
+def text_of(name: str) -> str:
+    """The file of a grid that ships; GridError names the nearest."""
+    known = shipped()
+    if name not in known:
+        hint = grid_keys.nearest(name, known, "shipped grids")
+        raise GridError(f'no grid that ships is called "{name}"; {hint}')
+    return known[name]
+
+
 def load(name_or_path: str | Path) -> Grid | Grids:
     """The grid, or grids, of a shipped name or of a TOML file.
 
     GridError says what is wrong, and where.
     """
-    shipped = {
-        file.name.removesuffix(".toml"): file
-        for file in resources.files("trainers").joinpath("grids").iterdir()
-    }
-    name = str(name_or_path)
-    if name in shipped:
-        text = shipped[name].read_text("utf-8")
+    name, known = str(name_or_path), shipped()
+    if name in known:
+        text = known[name]
     else:
         try:
             text = Path(name_or_path).read_text("utf-8")
         except FileNotFoundError as error:
-            hint = grid_keys.nearest(name, shipped, "shipped grids")
+            hint = grid_keys.nearest(name, known, "shipped grids")
             raise GridError(f"there is no grid file {name}; {hint}") from error
         except (OSError, UnicodeDecodeError) as error:
             raise GridError(f"the grid file {name} cannot be read: {error}") from error
@@ -205,24 +233,49 @@ def train(
     workers: int | None,
     device: str = "cpu",
     report: Callable[[Progress], None],
+    max_flops: float | None = None,
+    max_hours: float | None = None,
 ) -> Summary:
     """Train what `results` does not hold yet, and write a part there for every run that ends.
 
     `workers` are processes of one thread each (None: one a core, or one where the device is not the
-    CPU). Ctrl-C and SIGTERM stop at once and raise KeyboardInterrupt. Raises GridError if `results`
-    cannot be written.
+    CPU). Of a budget, `max_flops` or `max_hours`, the cheapest runs are trained that fit into it by
+    estimate. Ctrl-C and SIGTERM stop at once and raise KeyboardInterrupt. Raises GridError if
+    `results` cannot be written.
     """
-    runs = grid.runs()
+    runs, count = grid.runs(), worker_count(workers, device)
     _make_folder(results)
-    done = finished(results)
-    left = [run for run in runs if run.id not in done]
-    count = workers or (available_workers() if device == "cpu" else 1)
+    missing = _missing(runs, results)
+    left = affordable(missing, count, max_flops=max_flops, max_hours=max_hours)
     todo = tasks(left, count)
     ledger = _Ledger(todo=todo, results=results, code=_code(), report=report)
     with _terminable(), closing(launch(todo, workers=count, device=device)) as messages:
         for task, message in messages:
             ledger.note(task, message)
-    return ledger.summary(skipped=len(runs) - len(left))
+    return ledger.summary(skipped=len(runs) - len(missing), left=len(missing) - len(left))
+
+
+def left_of(
+    grid: Grid | Grids,
+    results: Path,
+    workers: int,
+    *,
+    max_flops: float | None = None,
+    max_hours: float | None = None,
+) -> list[Run]:
+    """The runs that ``train`` would train now."""
+    missing = _missing(grid.runs(), results)
+    return affordable(missing, workers, max_flops=max_flops, max_hours=max_hours)
+
+
+def _missing(runs: Sequence[Run], results: Path) -> list[Run]:
+    done = finished(results)
+    return [run for run in runs if run.id not in done]
+
+
+def worker_count(workers: int | None, device: str) -> int:
+    """As asked for; else one a core, or one where the device is not the CPU."""
+    return workers or (available_workers() if device == "cpu" else 1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -255,12 +308,14 @@ class _Ledger:
                 self.failed += len(task.runs)
                 seeds = ", ".join(str(run.seed) for run in task.runs)
                 self.failures.append(f"width {task.runs[0].shape.width}, seed {seeds}: {reason}")
+                for run in task.runs:
+                    write_failure(self.results, run.id, _what(run) | {"code": self.code}, reason)
         self.report(self._progress())
 
     def _write(self, run: Run, rows: list[Row]) -> None:
         try:
             # another process with the same grid and folder may have been faster
-            if run.id not in finished(self.results):
+            if not (self.results / f"{run.id}.parquet").exists():
                 write_part(self.results, run.id, [row | {"code": self.code} for row in rows])
         except OSError as error:
             raise GridError(
@@ -282,16 +337,33 @@ class _Ledger:
             losses=self.losses,
         )
 
-    def summary(self, skipped: int) -> Summary:
+    def summary(self, *, skipped: int, left: int) -> Summary:
         return Summary(
             trained=self.trained,
             skipped=skipped,
+            left=left,
             diverged=self.diverged,
             failed=self.failed,
             failures=tuple(self.failures),
             seconds=time.monotonic() - self.began,
             flops=self.flops,
         )
+
+
+def _what(run: Run) -> Row:
+    """What is known of a run before it is trained."""
+    params = run.shape.params()
+    return {
+        "family": FAMILY,
+        "params_total": params.total,
+        "params_non_embedding": params.non_embedding,
+        "seed": run.seed,
+        "lr": run.matrix_rate,
+        "batch_tokens": run.batch_tokens,
+        "width": run.shape.width,
+        "depth": run.shape.depth,
+        "config": canonical_json(run.config()),
+    }
 
 
 def _make_folder(results: Path) -> None:

@@ -1,18 +1,79 @@
 """What the terminal shows of a grid: its size, its progress, what came of it."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from itertools import takewhile
 from pathlib import Path
+from textwrap import wrap
 
 from scalefit.quantities import format_count, format_flops
-from trainers.grid import Grid, Grids, Progress, Size, Summary
+from trainers.estimate import Estimate
+from trainers.grid import Grid, Grids, Progress, Size, Summary, load
+from trainers.status import State
 
 
 def grid_text(grid: Grid | Grids, size: Size) -> str:
     """One line: how many runs, of what sizes, on how many tokens."""
-    params, tokens = (" to ".join(map(format_count, span)) for span in (size.params, size.tokens))
+    params, tokens = (_span(limits) for limits in (size.params, size.tokens))
     return (
         f"grid    {grid.name}: {size.runs} runs, N {params}, D {tokens}, "
         f"{format_flops(size.flops)} FLOP"
     )
+
+
+def estimate_text(found: Estimate, workers: int) -> str:
+    """What is left to train, how long that takes and whether it fits into memory."""
+    if not found.runs:
+        return "nothing to train: every run is there, or beyond the budget"
+    free = ""
+    if found.available is not None:
+        fits = "fits" if found.memory < found.available else "does NOT fit; try fewer --workers"
+        free = f", of {_gigabytes(found.available)} free: {fits}"
+    return (
+        f"{found.runs} runs left, {format_flops(found.flops)} FLOP: about "
+        f"{duration(found.seconds)} on {workers} workers\n"
+        f"memory {_gigabytes(found.memory)}{free}"
+    )
+
+
+def grids_answer(texts: Mapping[str, str]) -> tuple[list[dict[str, object]], str]:
+    """The grids that ship, as data and as text: what each is for, and how large."""
+    found, lines = [], []
+    for name, text in texts.items():
+        size = load(name).describe()
+        what = " ".join(line[2:] for line in takewhile(_comment, text.splitlines()))
+        found.append({"name": name, "about": what, **asdict(size)})
+        params, tokens = (_span(limits) for limits in (size.params, size.tokens))
+        amount = format_flops(size.flops)
+        lines.append(f"{name}: {size.runs} runs, {amount} FLOP, N {params}, D {tokens}")
+        lines += wrap(what, 98, initial_indent="    ", subsequent_indent="    ")
+    return found, "\n".join(lines)
+
+
+def status_text(state: State) -> str:
+    """What became of the runs, and why some failed."""
+    counts = [f"{state.done} done", f"{state.diverged} diverged", f"{len(state.failed)} failed"]
+    if state.missing is not None:
+        counts.append(f"{state.missing} missing")
+    lines = [", ".join(counts)]
+    if state.flops is not None and state.flops[1]:
+        done, whole = state.flops
+        lines[0] += f"; {format_flops(done)} of {format_flops(whole)} FLOP ({done / whole:.0%})"
+    if state.others:
+        lines.append(f"{state.others} runs are not of this grid")
+    return "\n".join(lines + [f"failed  {name}: {why}" for name, why in state.failed.items()])
+
+
+def _span(limits: tuple[int, int]) -> str:
+    return " to ".join(map(format_count, limits))
+
+
+def _comment(line: str) -> bool:
+    return line.startswith("# ")
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.2g} GB"
 
 
 def progress_text(progress: Progress) -> str:
@@ -33,7 +94,9 @@ def trained_text(summary: Summary, results: Path) -> str:
         f"rows    {results}",
     ]
     if not summary.trained and not summary.failed:
-        lines[0] = f"nothing to train: all {summary.skipped} runs are there"
+        lines[0] = f"nothing to train: {summary.skipped} runs are there"
+    if summary.left:
+        lines.append(f"{summary.left} runs are beyond the budget; without it the command goes on")
     if summary.diverged:
         lines.append(f"{summary.diverged} runs diverged: kept with that status, never fitted")
     return "\n".join(lines + [f"failed  {failure}" for failure in summary.failures])

@@ -11,7 +11,7 @@ from scalefit.planning.subject import Subject, subject
 
 BISECTIONS = 60
 WIDEST = np.log(1e6)  # how far from the optimum the edge of a band is looked for, in log N
-NOTHING = 1e-9  # an overhead that is but rounding
+NOTHING = 1e-6  # an overhead that is but rounding, which a loss near its floor magnifies
 SIZES = (0.25, 0.5, 1.0, 2.0, 4.0)  # of other models of the same loss, over the planned one
 
 

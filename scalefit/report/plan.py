@@ -146,15 +146,16 @@ def _planned(
 def _waste(regret: Regret) -> list[str]:
     """What the plan wastes by the law, and by its draws."""
     over = regret.overhead
-    if over.level is None:
-        limits = ""
-    elif over.high is None:
-        limits = f"{UNKNOWN:>{VALUE}}"
-    else:
-        low, high = (f"{100 * x:.3g}" if x > 1e-4 else "0" for x in (over.low or 0.0, over.high))
+    limits = ""
+    if over.level is not None:
+        low, high = (UNKNOWN if x is None else _percent(x) for x in (over.low, over.high))
         limits = f"{low:>{VALUE}} … {high} %"
-    value = f"{100 * _one(over.value):.3g} %"
-    return [f"{'wasted compute':<{NAME}}{value:>{VALUE}}{limits}"]
+    return [f"{'wasted compute':<{NAME}}{_percent(over.value) + ' %':>{VALUE}}{limits}"]
+
+
+def _percent(share: float) -> str:
+    """Three digits, but no exponent."""
+    return "0" if share < 1e-4 else f"{float(f'{100 * share:.3g}'):,g}"
 
 
 def _band_rows(bands: tuple[Band, ...]) -> list[str]:

@@ -1,0 +1,83 @@
+"""What a folder of results holds of a grid: what is done, what failed and why, what is missing."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+
+from scalefit.errors import GridError
+from scalefit.importers import part_files
+from scalefit.runs import FAILURE, failures
+from trainers.grid import Grid, Grids
+from trainers.recipe import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """Runs by what became of them.
+
+    Attributes:
+        done: finished runs, diverged ones not among them.
+        diverged: those whose loss is no number.
+        failed: reasons by run, of those that failed and were not trained since.
+        missing: runs of the grid that are not there; None where no grid was given.
+        flops: (done, in all) of the grid's training FLOPs; None likewise.
+        others: runs that are not the grid's; None likewise.
+    """
+
+    done: int
+    diverged: int
+    failed: Mapping[str, str]
+    missing: int | None
+    flops: tuple[float, float] | None
+    others: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object of ``scalefit status --json``."""
+        return asdict(self)
+
+
+def status(results: Path, grid: Grid | Grids | None = None) -> State:
+    """What a folder holds, and with a grid what it lacks.
+
+    Raises:
+        GridError: if there is no such folder.
+    """
+    if not results.is_dir():
+        raise GridError(f"{results} is no folder of results; name one that train-grid wrote")
+    found, reasons = _statuses(results), failures(results)
+    runs = {run.id: run for run in grid.runs()} if grid else {}
+    mine = {key: kind for key, kind in found.items() if not grid or key in runs}
+    failed = {key: reason for key, reason in reasons.items() if not grid or key in runs}
+    return State(
+        done=sum(kind == "ok" for kind in mine.values()),
+        diverged=sum(kind == "diverged" for kind in mine.values()),
+        failed={_name(runs.get(key), key): reason for key, reason in failed.items()},
+        missing=len(runs.keys() - found.keys() - failed.keys()) if grid else None,
+        flops=_flops(runs, mine) if grid else None,
+        others=len(found.keys() - runs.keys()) if grid else None,
+    )
+
+
+def _statuses(results: Path) -> dict[str, str]:
+    """By finished run: "ok", or what one of its rows is instead."""
+    parts = [str(part) for part in part_files(results) if not part.name.endswith(FAILURE)]
+    if not parts:
+        return {}
+    table = ds.dataset(parts, format="parquet").to_table(columns=["run_id", "status"])
+    found: dict[str, str] = {}
+    for run, kind in zip(table["run_id"].to_pylist(), table["status"].to_pylist(), strict=True):
+        if found.get(run, "ok") == "ok":
+            found[run] = kind or "ok"
+    return found
+
+
+def _flops(runs: Mapping[str, Run], found: Mapping[str, str]) -> tuple[float, float]:
+    done = sum(run.flops for key, run in runs.items() if key in found)
+    return done, sum(run.flops for run in runs.values())
+
+
+def _name(run: Run | None, key: str) -> str:
+    return f"width {run.shape.width}, seed {run.seed}" if run else key
