@@ -12,7 +12,7 @@ STATES = 4  # numbers held for a parameter: itself, its gradient, Adam's two mom
 COPY = 3  # and of a branch, the trunk's weights and moments beside them
 PER_TOKEN = 20  # activations of a layer that the backward pass needs, in widths of the model
 LOGITS = 3  # copies of the logits: themselves, their softmax, their gradient
-INTERPRETER = 350e6  # bytes of a worker with PyTorch in it
+INTERPRETER = 550e6  # bytes of a worker with PyTorch, its source of tokens and an evaluation in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
