@@ -6,6 +6,7 @@ the law's, 6ND, so that attention scores count as overhead.
 """
 
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -65,7 +66,7 @@ class Cluster:
     price: float | None = None
 
     def __post_init__(self) -> None:
-        if self.count is not None and (self.count < 1 or self.count != int(self.count)):
+        if self.count is not None and not (1 <= self.count < np.inf and self.count % 1 == 0):
             raise PlanError(f"{self.count} accelerators train nothing; give a whole count")
         if not 0 < self.mfu <= 1:
             raise PlanError(f"an MFU of {self.mfu:g} is no part of a peak; give one such as 0.4")
@@ -163,9 +164,9 @@ def device(name: str, table: Path | None = None) -> Device:
     """
     known = devices(table)
     if _plain(name) not in known:
-        near = get_close_matches(_plain(name), known, n=3, cutoff=0.4) or list(known)[:3]
-        keys = ", ".join(dict.fromkeys(known[one].key for one in near))
-        raise PlanError(f"no accelerator is called {name!r}; did you mean {keys}?")
+        near = get_close_matches(_plain(name), known, n=3, cutoff=0.4) or known
+        keys = list(dict.fromkeys(known[one].key for one in near))[:3]
+        raise PlanError(f"no accelerator is called {name!r}; did you mean {', '.join(keys)}?")
     return known[_plain(name)]
 
 
@@ -211,7 +212,7 @@ def _device(key: str, said: Any, place: str) -> Device:
             raise PlanError(f"{place}: {name} of {key} must be a text, not {said.get(name)!r}")
     for name in NUMBERS:
         value: Any = said.get(name)
-        if type(value) not in (int, float) or not 0 < value < np.inf:
+        if type(value) not in (int, float) or not 0 < value <= sys.float_info.max:
             raise PlanError(f"{place}: {name} of {key} must be a positive number, not {value!r}")
     return Device(key=key, **{name: said[name] for name in (*TEXTS, *NUMBERS)})
 

@@ -1,5 +1,7 @@
 """Machines, time and money: worked by hand, there and back, and what a user's table may hold."""
 
+import tomllib
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -78,6 +80,12 @@ def test_every_shipped_entry_is_plausible_and_has_a_source() -> None:
             assert one.peak == printed * 1e12 / 2
 
 
+def test_no_two_shipped_entries_share_a_name() -> None:
+    text = files("scalefit.planning").joinpath("hardware.toml").read_text(encoding="utf-8")
+    entries = tomllib.loads(text)
+    assert len(devices()) == sum(1 + len(one.get("also", [])) for one in entries.values())
+
+
 @pytest.mark.parametrize("name", ["RTX 4090", "rtx_4090", "rtx4090", " 4090 "])
 def test_names_are_taken_as_people_type_them(name: str) -> None:
     assert device(name).key == "rtx-4090"
@@ -101,6 +109,7 @@ def test_a_table_of_ones_own_comes_first(tmp_path: Path) -> None:
         (MINE.replace("peak = 1e15", ""), "peak of mine must be a positive number, not None"),
         (MINE.replace("1e15", "-1e15"), "peak of mine must be a positive number"),
         (MINE.replace("1e15", "nan"), "peak of mine must be a positive number"),
+        (MINE.replace("1e15", "1" + "0" * 400), "peak of mine must be a positive number"),
         (MINE.replace("64e9", '"64GB"'), "memory of mine must be a positive number, not '64GB'"),
         (MINE.replace("64e9", "true"), "memory of mine"),
         (MINE.replace('"measured"', "3"), "source of mine must be a text"),
@@ -121,11 +130,14 @@ def test_what_is_missing_or_unknown_is_said(tmp_path: Path) -> None:
         device("h100", tmp_path / "none.toml")
     with pytest.raises(PlanError, match=r"no accelerator is called 'h1000'; did you mean h100"):
         device("h1000")
+    with pytest.raises(PlanError, match="did you mean h100, h100-pcie, h100-nvl"):
+        device("zzz")
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [({"count": 0}, "0 accelerators"), ({"count": 2.5}, "2.5 accelerators"),
+     ({"count": float("nan")}, "nan accelerators"), ({"count": float("inf")}, "inf accelerators"),
      ({"mfu": 0.0}, "MFU of 0"), ({"mfu": 1.5}, "MFU of 1.5"),
      ({"price": 0.0}, "price of 0"), ({"price": -1.0}, "price of -1")],
 )  # fmt: skip
