@@ -119,16 +119,16 @@ def realise(params: float, tokens: float, counted: str, build: Build) -> Model:
         build: what kind of model.
 
     Raises:
-        PlanError: if no model with this vocabulary is so small.
+        PlanError: if no well-proportioned model is so small.
     """
     count = COUNTS.get(counted, COUNTS["total"])
     shape = min(_candidates(params, counted, build), key=lambda one: _distance(one, count, params))
     found = count(shape)
     if abs(found / params - 1) > TOO_FAR:
+        what, options = _cause(counted, build)
         raise PlanError(
-            f"no transformer with a vocabulary of {build.vocab:,} has {format_count(params)} "
-            f"parameters, the nearest has {format_count(found)}; take a smaller --vocab"
-            + (" or --head-width" if build.head_width else "")
+            f"no well-proportioned transformer with {what} has {format_count(params)} parameters, "
+            f"the nearest has {format_count(found)}; take a smaller {options}"
         )
     sizes = shape.params()
     batch = _batch(float(build.batches.predict(tokens)), tokens, build.context)
@@ -147,11 +147,23 @@ def realise(params: float, tokens: float, counted: str, build: Build) -> Model:
     )
 
 
+def _cause(counted: str, build: Build) -> tuple[str, str]:
+    """What makes the smallest models too large, in words, and the options that make it smaller."""
+    head = f"heads of width {build.head_width or HEAD_WIDTHS[0]}", "--head-width"
+    if counted == "non_embedding":
+        return head
+    if counted == "flops_per_token":
+        what, option = f"a context of {build.context:,}", "--context"
+    else:
+        what, option = f"a vocabulary of {build.vocab:,}", "--vocab"
+    return what, f"{option} or {head[1]}" if build.head_width else option
+
+
 def _candidates(params: float, counted: str, build: Build) -> Iterator[TransformerShape]:
     """For every depth the two widths about the one that has N, in whole heads."""
-    head = build.head_width or _head_width(params)
     for depth in range(1, DEEPEST + 1):
         ideal = _width(params, depth, counted, build)
+        head = build.head_width or _head_width(ideal)
         for heads in {max(1, int(ideal // head)), max(1, ceil(ideal / head))}:
             width = heads * head
             yield TransformerShape(
@@ -173,9 +185,8 @@ def _width(params: float, depth: int, counted: str, build: Build) -> float:
     return (sqrt(linear**2 + 4 * square * params) - linear) / (2 * square)
 
 
-def _head_width(params: float) -> int:
-    """A power of two, such that a model of this size has some heads."""
-    width: float = (params * _ratio(params) / (4 + 2 * MLP_RATIO)) ** (1 / 3)
+def _head_width(width: float) -> int:
+    """A power of two, such that a model of this width has some heads."""
     least, most = HEAD_WIDTHS
     power = int(log2(max(width / HEADS, 1.0)))
     return min(max(1 << power, least), most)

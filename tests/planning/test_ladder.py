@@ -59,7 +59,7 @@ def test_its_head_says_what_was_planned() -> None:
 
 
 def test_rungs_that_are_no_training_are_refused() -> None:
-    with pytest.raises(PlanError, match="the rung of 1e9 FLOP: no transformer with a vocabulary"):
+    with pytest.raises(PlanError, match="the rung of 1e9 FLOP: no well-proportioned transf"):
         ladder_toml(rungs(np.array([1e9]), vocab=32_768), source="text", origin="laptop")
     with pytest.raises(PlanError, match="take a smaller --context"):
         ladder_toml(rungs(np.array([1e10]), context=131_072), source="text", origin="laptop")
