@@ -11,10 +11,10 @@ import threading
 from collections import defaultdict, deque
 from collections.abc import Generator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import connection, get_context, parent_process
 
-from scalefit.flops import TransformerShape
+from scalefit.runs import canonical_json
 from trainers.recipe import Row, Run
 
 STEP_SECONDS = 1.5e-3
@@ -65,11 +65,14 @@ Message = Trained | Finished | Failed
 
 
 def tasks(runs: Sequence[Run], workers: int) -> list[Task]:
-    """Group runs by shape, longest first; a group that would outlast all the others is split."""
-    shapes = defaultdict[TransformerShape, list[Run]](list)
+    """Group runs that differ only in their seed, longest first.
+
+    A group that would outlast all the others is split.
+    """
+    alike = defaultdict[str, list[Run]](list)
     for run in runs:
-        shapes[run.shape].append(run)
-    todo = deque(Task(runs=tuple(group)) for group in shapes.values())
+        alike[canonical_json(replace(run, seed=0).config())].append(run)
+    todo = deque(Task(runs=tuple(group)) for group in alike.values())
     fair = sum(task.seconds for task in todo) / workers
     groups: list[Task] = []
     while todo:

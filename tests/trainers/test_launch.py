@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from scalefit.errors import GridError
-from scalefit.runs import finished
+from scalefit.runs import canonical_json, finished
 from trainers import grid as grid_module
-from trainers.grid import train
+from trainers.grid import Grids, train
 from trainers.launch import Failed, launch, tasks
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +112,37 @@ def test_longest_task_comes_first_and_workers_get_a_fair_share(tiny):
     for groups in (alone, many):
         assert {run.id for task in groups for run in task.runs} == {run.id for run in runs}
         assert [t.seconds for t in groups] == sorted((t.seconds for t in groups), reverse=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"learning_rate": 0.05}, {"embedding_rate": 0.5}, {"batch": 2}, {"tokens": (2560,)},
+     {"warmup": 2}, {"held_out": 512}],
+)  # fmt: skip
+def test_only_runs_that_differ_in_their_seed_train_as_one(tiny, change):
+    one = replace(tiny, widths=(4,))
+    runs = Grids(name="two", parts=(one, replace(one, **change))).runs()
+    groups = tasks(runs, workers=1)
+    assert sorted(len(task.runs) for task in groups) == [3, 3]
+    for task in groups:
+        assert len({run.id for run in task.runs}) == 3
+        assert len({canonical_json(replace(run, seed=0).config()) for run in task.runs}) == 1
+
+
+def test_grids_of_one_file_train_as_they_would_alone(tiny, tmp_path):
+    one = replace(tiny, widths=(4,), seeds=(0,))
+    other = replace(one, learning_rate=0.05, batch=2)
+    together = Grids(name="two", parts=(one, other))
+    assert train(together, tmp_path / "both", workers=1, report=silent).trained == 2
+    for part in (one, other):
+        train(part, tmp_path / "alone", workers=1, report=silent)
+    both, alone = (
+        pd.read_parquet(tmp_path / name).sort_values(["run_id", "tokens", "averaging"])
+        for name in ("both", "alone")
+    )
+    assert both["run_id"].tolist() == alone["run_id"].tolist()
+    assert both["loss"].to_numpy() == pytest.approx(alone["loss"].to_numpy(), rel=1e-5)
+    assert both.groupby("run_id")["loss"].min().nunique() == 2
 
 
 def test_a_killed_command_leaves_whole_parts_and_goes_on(tiny, tmp_path):
