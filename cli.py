@@ -26,6 +26,7 @@ from scalefit.options import (
 )
 from scalefit.steps import (
     DEFAULT_LAW,
+    bare,
     choice,
     find_law,
     find_laws,
@@ -449,11 +450,9 @@ def simulate_command(
     scalefit simulate --law besiroglu2024 --params 70M:16B:8 --tokens 1B:300B:6 -o runs.csv
     scalefit simulate --law besiroglu2024 --flops 1e19:1e21:5 | scalefit fit -
     """
-    from scalefit.laws import Law
     from scalefit.simulate import Noise, grid, simulate, summary, write
 
-    found = find_law(law_name)[0]
-    law = found if isinstance(found, Law) else found.law
+    law = bare(find_law(law_name)[0])
     params, tokens = grid(law, **axes)
     frame = simulate(law, params=params, tokens=tokens, noise=Noise(sd=noise), seed=seed)
     if output:

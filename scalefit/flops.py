@@ -18,6 +18,8 @@ Table look-up, norms, activations, softmax and the optimiser are not counted.
 from dataclasses import dataclass
 from typing import Any
 
+MLP_RATIO = 4
+"""Hidden units of an MLP for each unit of width, where nothing else is said."""
 BACKWARD_AND_FORWARD = 3
 """Forward passes that training costs: one, and as much for each of the two gradients."""
 

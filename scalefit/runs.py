@@ -199,7 +199,7 @@ def write_part(directory: Path, run_id: str, rows: Sequence[Mapping[str, object]
         raise DataError(f"run id {run_id!r} cannot name a file; use runs.run_id(config)")
     table = _table(run_id, rows)
     part = directory / f"{run_id}.parquet"
-    temporary = directory / f".{run_id}@{socket.gethostname()}@{os.getpid()}.tmp"
+    temporary = _temporary(directory, run_id)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _sweep(directory)
@@ -217,7 +217,7 @@ def write_failure(directory: Path, run_id: str, row: Mapping[str, object], reaso
     Raises DataError if the folder cannot be written.
     """
     part = _failure(directory, run_id)
-    temporary = directory / f".{run_id}@{socket.gethostname()}@{os.getpid()}.tmp"
+    temporary = _temporary(directory, run_id)
     table = _table(run_id, [{**row, "status": "failed", "loss": None, "reason": reason}])
     try:
         part.unlink(missing_ok=True)
@@ -236,6 +236,11 @@ def failures(directory: Path) -> dict[str, str]:
         for part in part_files(directory)
         if part.name.endswith(FAILURE)
     }
+
+
+def _temporary(directory: Path, run_id: str) -> Path:
+    """Where a part is written before it has its name."""
+    return directory / f".{run_id}@{socket.gethostname()}@{os.getpid()}.tmp"
 
 
 def _failure(directory: Path, run_id: str) -> Path:

@@ -28,6 +28,7 @@ OF_LAWS = ("objective", "delta", *SHARED)
 MACHINES = ("gpu", "count", "mfu", "price", "hardware", "days", "spend")
 BUILDING = ("vocab", "context", "head_width", "rate_law", "batch_law")
 LIMITS = ("max_params", "max_tokens")
+HEAD = 200  # characters by which a plan in a file is known
 PASSED = (
     "params", "tokens", "unique_tokens", "bytes_per_token", "bytes_per_param", "level", "force",
 )  # fmt: skip
@@ -176,6 +177,13 @@ def find_law(asked: str | None) -> "tuple[Law | Fit, str]":
     return law, f"{asked} ({law.source})"
 
 
+def bare(found: "Law | Fit") -> "Law":
+    """The law, without how it was fitted."""
+    from scalefit.laws import Law
+
+    return found if isinstance(found, Law) else found.law
+
+
 def machines(
     gpu: str | None,
     *,
@@ -229,13 +237,9 @@ def build(
     *, vocab: int, context: int, head_width: int | None, rate_law: str, batch_law: str
 ) -> "Build":
     """The model wanted, with the laws of its learning rate and batch."""
-    from scalefit.laws import Law
     from scalefit.planning.shape import Build
 
-    rates, batches = (
-        found if isinstance(found, Law) else found.law
-        for found, _ in map(find_law, (rate_law, batch_law))
-    )
+    rates, batches = (bare(found) for found, _ in map(find_law, (rate_law, batch_law)))
     return Build(vocab=vocab, context=context, head_width=head_width, rates=rates, batches=batches)
 
 
@@ -243,10 +247,14 @@ def planned(law: "Law | Fit", options: Mapping[str, Any]) -> "Plan":
     """The plan by one law, of the options of ``scalefit plan``."""
     from scalefit.planning import plan
 
+    return plan(law, **_asked(law, options))
+
+
+def _asked(law: "Law | Fit", options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the options ask of ``scalefit.plan``."""
     cluster = machines(**{name: options[name] for name in MACHINES})
     loss = options["loss"]
-    return plan(
-        law,
+    return dict(
         flops=budget(cluster, options["flops"], days=options["days"], spend=options["spend"]),
         loss=loss[0] if loss else None,
         inference_tokens=options["inference_tokens"] or 0.0,
@@ -262,13 +270,10 @@ def planned(law: "Law | Fit", options: Mapping[str, Any]) -> "Plan":
 
 def _profiled(law: "Law | Fit", options: Mapping[str, Any]) -> "Runs | None":
     """The runs of the fit, for profiles."""
-    from scalefit.laws import Law
-
     if options["profile"] is None:
         return None
     reading = {name: options[name] for name in ("drop_highest", "where", "columns")}
-    law = law if isinstance(law, Law) else law.law
-    return read_runs(options["profile"], **reading, needed=law.form.quantities)
+    return read_runs(options["profile"], **reading, needed=bare(law).form.quantities)
 
 
 def unit_of(loss: tuple[float, str | None] | None, asked: str | None) -> str | None:
@@ -295,12 +300,14 @@ def rungs(
         PlanError: if there are several laws.
     """
     from scalefit.errors import PlanError
+    from scalefit.planning import plan
     from scalefit.planning.ladder import ladder_toml
 
     if len(laws) > 1:
         raise PlanError("a ladder is planned by one law; give one --law")
     law, origin = laws[0]
-    plans = [planned(law, {**options, "flops": budgets[i : i + 1]}) for i in range(len(budgets))]
+    wanted = _asked(law, {**options, "flops": budgets})
+    plans = [plan(law, **{**wanted, "flops": flops}) for flops in budgets]
     return ladder_toml(plans, source=source, origin=origin), tuple(
         dict.fromkeys(note for plan in plans for note in plan.notes)
     )
@@ -313,6 +320,7 @@ def written(found: "Plan | Rivals", path: Path) -> Path:
         PlanError: for another suffix, a file that is no plan, or one that cannot be written.
     """
     from scalefit.errors import PlanError
+    from scalefit.fitting.files import replace_text
 
     suffix = path.suffix.lower()
     if suffix in (".svg", ".png", ".pdf"):
@@ -326,7 +334,7 @@ def written(found: "Plan | Rivals", path: Path) -> Path:
     if path.exists() and not _is_plan(path):
         raise PlanError(f"{path} exists and is no plan, so it is kept; name another file")
     try:
-        path.write_text(text, encoding="utf-8")
+        replace_text(path, text)
     except OSError as error:
         raise PlanError(f"the plan cannot be written to {path}: {error.strerror}") from None
     return path
@@ -334,7 +342,8 @@ def written(found: "Plan | Rivals", path: Path) -> Path:
 
 def _is_plan(path: Path) -> bool:
     try:
-        head = path.read_text(encoding="utf-8")[:200]
+        with path.open(encoding="utf-8") as file:
+            head = file.read(HEAD)
     except (OSError, UnicodeDecodeError):
         return False
     return head.startswith(("law,flops,", '{"schema": 1, "law"', '{"schema": 1, "plans"'))

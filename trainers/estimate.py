@@ -62,18 +62,17 @@ def affordable(
     runs: Sequence[Run], workers: int, *, max_flops: float | None, max_hours: float | None
 ) -> list[Run]:
     """The cheapest runs that fit into a budget of compute and of time, in their own order."""
-    kept: list[Run] = []
+    kept: list[int] = []
     flops, seconds = 0.0, 0.0
-    for run in sorted(runs, key=lambda run: run.flops):
-        flops += run.flops
-        seconds += Task(runs=(run,)).seconds
+    for place in sorted(range(len(runs)), key=lambda place: runs[place].flops):
+        flops += runs[place].flops
+        seconds += Task(runs=(runs[place],)).seconds
         if max_flops is not None and flops > max_flops:
             break
         if max_hours is not None and seconds / workers > max_hours * 3600:
             break
-        kept.append(run)
-    chosen = {run.id for run in kept}
-    return [run for run in runs if run.id in chosen]
+        kept.append(place)
+    return [runs[place] for place in sorted(kept)]
 
 
 def _makespan(seconds: Sequence[float], workers: int) -> float:

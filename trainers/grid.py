@@ -14,20 +14,17 @@ from typing import Any, Self
 
 import scalefit
 from scalefit.errors import GridError
-from scalefit.flops import TransformerShape
-from scalefit.runs import canonical_json, finished, write_failure, write_part
+from scalefit.flops import MLP_RATIO, TransformerShape
+from scalefit.runs import finished, write_failure, write_part
 from trainers import grid_keys
 from trainers.estimate import affordable
 from trainers.launch import Failed, Finished, Task, Trained, available_workers, launch, tasks
-from trainers.recipe import FAMILY, Row, Run
+from trainers.recipe import Row, Run
 from trainers.schedule import Schedule
 from trainers.source import source
 
 FORETELLS = 0.02
 """Share of the work after which the time left can be told: before, most of it was starting up."""
-
-MLP_RATIO = 4
-"""Hidden units of an MLP for each unit of width."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -309,7 +306,7 @@ class _Ledger:
                 seeds = ", ".join(str(run.seed) for run in task.runs)
                 self.failures.append(f"width {task.runs[0].shape.width}, seed {seeds}: {reason}")
                 for run in task.runs:
-                    write_failure(self.results, run.id, _what(run) | {"code": self.code}, reason)
+                    write_failure(self.results, run.id, run.columns() | {"code": self.code}, reason)
         self.report(self._progress())
 
     def _write(self, run: Run, rows: list[Row]) -> None:
@@ -348,22 +345,6 @@ class _Ledger:
             seconds=time.monotonic() - self.began,
             flops=self.flops,
         )
-
-
-def _what(run: Run) -> Row:
-    """What is known of a run before it is trained."""
-    params = run.shape.params()
-    return {
-        "family": FAMILY,
-        "params_total": params.total,
-        "params_non_embedding": params.non_embedding,
-        "seed": run.seed,
-        "lr": run.matrix_rate,
-        "batch_tokens": run.batch_tokens,
-        "width": run.shape.width,
-        "depth": run.shape.depth,
-        "config": canonical_json(run.config()),
-    }
 
 
 def _make_folder(results: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from scalefit.flops import TransformerShape
-from scalefit.runs import run_id
+from scalefit.runs import canonical_json, run_id
 from trainers import schedule
 from trainers.schedule import Schedule
 
@@ -47,6 +47,24 @@ class Run:
             "source": dict(self.source),
             "tokens": list(self.tokens),
             "schedule": plan,
+        }
+
+    def columns(self) -> Row:
+        """What the runs table says of the run itself, whatever comes of it."""
+        params = self.shape.params()
+        return {
+            "family": FAMILY,
+            "params_total": params.total,
+            "params_embedding": params.embedding,
+            "params_head": params.head,
+            "params_non_embedding": params.non_embedding,
+            "seed": self.seed,
+            "lr": self.matrix_rate,
+            "batch_tokens": self.batch_tokens,
+            "width": self.shape.width,
+            "depth": self.shape.depth,
+            "schedule": schedule.NAME,
+            "config": canonical_json(self.config()),
         }
 
     @property

@@ -12,9 +12,7 @@ import torch.nn.functional as F  # noqa: N812 - so called everywhere
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scalefit.runs import canonical_json
-from trainers import schedule
-from trainers.recipe import FAMILY, Row, Run
+from trainers.recipe import Row, Run
 from trainers.source import source
 from trainers.transformer import Transformer
 
@@ -122,15 +120,9 @@ class Trainer:
 
     def _row(self, run: Run, loss: Loss, step: int, averaging: str) -> Row:
         tokens = step * run.batch_tokens
-        params = run.shape.params()
-        return {
+        return run.columns() | {
             "run_id": run.id,
             "step": step,
-            "family": FAMILY,
-            "params_total": params.total,
-            "params_embedding": params.embedding,
-            "params_head": params.head,
-            "params_non_embedding": params.non_embedding,
             "tokens": tokens,
             "unique_tokens": tokens,  # one pass: no token is seen twice
             "flops": tokens * run.shape.training_flops_per_token(),
@@ -138,16 +130,9 @@ class Trainer:
             "loss_unit": "nats/token",
             "loss_stderr": loss.stderr,
             "source_entropy": self.entropy,
-            "seed": run.seed,
-            "lr": run.matrix_rate,
-            "batch_tokens": run.batch_tokens,
-            "width": run.shape.width,
-            "depth": run.shape.depth,
-            "schedule": schedule.NAME,
             "averaging": averaging,
             "device": self.device,
             "status": "diverged" if loss.mean is None else "ok",
-            "config": canonical_json(run.config()),
         }
 
     def evaluate(self) -> list[Loss]:

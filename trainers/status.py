@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow.dataset as ds
 
 from scalefit.errors import GridError
-from scalefit.importers import part_files
-from scalefit.runs import FAILURE, failures
+from scalefit.runs import failures, finished
 from trainers.grid import Grid, Grids
 from trainers.recipe import Run
 
@@ -63,7 +62,7 @@ def status(results: Path, grid: Grid | Grids | None = None) -> State:
 
 def _statuses(results: Path) -> dict[str, str]:
     """By finished run: "ok", or what one of its rows is instead."""
-    parts = [str(part) for part in part_files(results) if not part.name.endswith(FAILURE)]
+    parts = [str(results / f"{run}.parquet") for run in finished(results)]
     if not parts:
         return {}
     table = ds.dataset(parts, format="parquet").to_table(columns=["run_id", "status"])

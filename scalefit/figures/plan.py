@@ -16,7 +16,7 @@ from scalefit.quantities import format_count, format_flops
 
 AROUND = 100.0  # how far the figure reaches beyond the plan, as a factor of N and of D
 NEAR, HEIGHT = 12.0, 7.0  # of the loss by size: a factor of N, and of what the widest band loses
-BUDGETS = 60
+BUDGETS, SIZES = 60, 300
 TOKENS = "#2471a3"
 LAWS = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#6c3483", "#566573")
 """Told apart by the colour-blind, and by their markers."""
@@ -33,17 +33,18 @@ def plan_figure(found: Plan | Rivals) -> Figure:
 
 
 def _single(plan: Plan) -> Figure:
+    grid = _over_budgets(plan)
     alone = np.ndim(plan.params.value) > 0 or plan.regret is None
     figure = Figure(figsize=(10 if alone else 15, 4.8), layout="constrained")
     if alone:
         growth, ratio = figure.subplots(1, 2)
-        _draw_growth(growth, plan)
-        _draw_ratio(ratio, plan)
+        _draw_growth(growth, plan, grid)
+        _draw_ratio(ratio, grid)
     else:
         plane, cost, growth = figure.subplots(1, 3)
         draw_plane(plane, plan)
         draw_cost(cost, plan)
-        _draw_growth(growth, plan)
+        _draw_growth(growth, plan, grid)
     figure.suptitle(_title(plan), fontsize=11)
     return figure
 
@@ -107,14 +108,8 @@ def draw_cost(axes: Axes, plan: Plan) -> None:
     """The loss of every size at the plan's cost: how flat the optimum is."""
     if plan.loss is None:
         return
-    theta, problem = behind(plan)
-    reach = plan.params.value / NEAR, plan.params.value * NEAR
-    n = np.geomspace(reach[0], min(reach[1], problem.terms.max_params), 300)
-    d = problem.terms.tokens(plan.flops, n)
-    fine = (d >= 1) & (d <= problem.terms.max_tokens)
-    factor = plan.loss.value / float(problem.at(theta, plan.params.value, plan.tokens.value).loss)
-    loss = factor * problem.at(theta, n[fine], d[fine]).loss
-    axes.plot(n[fine], loss, color="k", lw=1.3)
+    n, loss = _by_size(plan)
+    axes.plot(n, loss, color="k", lw=1.3)
     for band, shade in zip(reversed(plan.band), (0.15, 0.25, 0.4), strict=False):
         axes.axvspan(
             *band.params, color=FRONTIER, alpha=shade, lw=0,
@@ -138,9 +133,20 @@ def draw_cost(axes: Axes, plan: Plan) -> None:
         axes.legend(frameon=False, fontsize=8, loc="best")
 
 
-def _draw_growth(axes: Axes, plan: Plan) -> None:
+def _by_size(plan: Plan) -> tuple[FloatArray, FloatArray]:
+    """Sizes about the plan that its cost and its limits allow, and their losses in its unit."""
+    theta, problem = behind(plan)
+    middle, terms = plan.params.value, problem.terms
+    n = np.geomspace(middle / NEAR, min(middle * NEAR, terms.max_params), SIZES)
+    d = terms.tokens(plan.flops, n)
+    fine = (d >= 1) & (d <= terms.max_tokens)
+    loss = problem.at(theta, n[fine], d[fine]).loss
+    assert plan.loss is not None
+    return n[fine], loss * plan.loss.value / problem.at(theta, middle, plan.tokens.value).loss
+
+
+def _draw_growth(axes: Axes, plan: Plan, grid: Plan) -> None:
     """N* and D* by budget, with their intervals, and how far the runs reach."""
-    grid = _over_budgets(plan)
     for name, colour in (("params", FRONTIER), ("tokens", TOKENS)):
         _draw_interval(axes, grid, name, colour)
         value = getattr(plan, name).value
@@ -158,8 +164,7 @@ def _draw_growth(axes: Axes, plan: Plan) -> None:
     axes.legend(frameon=False, fontsize=8)
 
 
-def _draw_ratio(axes: Axes, plan: Plan) -> None:
-    grid = _over_budgets(plan)
+def _draw_ratio(axes: Axes, grid: Plan) -> None:
     _draw_interval(axes, grid, "tokens_per_param", FRONTIER)
     axes.set(xscale="log", yscale="log", xlabel="compute C, FLOP", ylabel="tokens per parameter")
     plain_numbers(axes)
@@ -224,11 +229,5 @@ def _rivals(plans: Sequence[Plan]) -> Figure:
 def _draw_losses(axes: Axes, plan: Plan, colour: str, marker: str) -> None:
     if plan.loss is None:
         return
-    theta, problem = behind(plan)
-    n = np.geomspace(plan.params.value / NEAR, plan.params.value * NEAR, 200)
-    n = n[n <= problem.terms.max_params]
-    d = problem.terms.tokens(plan.flops, n)
-    fine = (d >= 1) & (d <= problem.terms.max_tokens)
-    factor = plan.loss.value / float(problem.at(theta, plan.params.value, plan.tokens.value).loss)
-    axes.plot(n[fine], factor * problem.at(theta, n[fine], d[fine]).loss, color=colour, lw=1.5)
+    axes.plot(*_by_size(plan), color=colour, lw=1.5)
     axes.plot(plan.params.value, plan.loss.value, marker, ms=9, color=colour, mec="white", zorder=5)

@@ -52,16 +52,23 @@ def save(fit: Fit, path: Path) -> Path:
             f"{path} exists and is not a fit, so it is not overwritten; "
             "name another file with --output"
         )
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_text(fit.to_json() + "\n", encoding="utf-8")
-        temporary.replace(path)
+        replace_text(path, fit.to_json() + "\n")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise FitError(
             f"the fit cannot be written to {path} ({error.strerror}); name another with --output"
         ) from None
     return path
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a file wholly or not at all, in place of what is there; OSError if that cannot be."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load(path: Path, *, form: Form | None = None) -> Fit:

@@ -11,9 +11,9 @@ from scalefit.laws import Allocation, FloatArray, Law
 from scalefit.planning.hardware import Cluster, bill
 from scalefit.planning.near import bands, regret, same_loss
 from scalefit.planning.problem import Problem, Terms
-from scalefit.planning.question import ask, instead, refuse_unreachable
+from scalefit.planning.question import Question, ask, instead, refuse_unreachable
 from scalefit.planning.remarks import notes
-from scalefit.planning.result import Number, Plan, Quantity, quantity
+from scalefit.planning.result import Number, Plan, Quantity, quantiles, quantity
 from scalefit.planning.shape import Build, Model, realise
 from scalefit.planning.subject import Subject, subject
 from scalefit.quantities import format_count, loss_ratio
@@ -117,11 +117,12 @@ def plan(
     refuse_unreachable(problem, about, inner, best)
     limits, interval = _limits(about, problem, inner, level, runs)
     numbers = {
-        name: quantity(of, best, limits.get(name), level)
+        name: quantity(of(best), limits.get(name), level)
         for name, of in NUMBERS.items()
         if _known(name, best, terms)
     }
     single = best.params.ndim == 0
+    judged = single and about.form.surface
     extrapolation = _extrapolation(about.law, numbers["training_flops"].value)
     remarks = notes(about, problem, inner, best, extrapolation, interval)
     model, why = _model(about, best, build) if build and single else (None, ())
@@ -140,12 +141,8 @@ def plan(
         loss_unit=unit,
         interval=interval,
         band=bands(problem, about.theta, best, overheads, factor) if inner.free else (),
-        regret=regret(problem, about, best, level, factor)
-        if single and about.form.surface
-        else None,
-        same_loss=same_loss(problem, about.theta, best, factor)
-        if single and about.form.surface
-        else (),
+        regret=regret(problem, about, best, level, factor) if judged else None,
+        same_loss=same_loss(problem, about.theta, best, factor) if judged else (),
         bound=_bound(best, terms),
         extrapolation=extrapolation,
         notes=(*remarks, *_room(best, room, bytes_per_param), *why),
@@ -170,7 +167,7 @@ def _model(about: Subject, best: Allocation, build: Build) -> tuple[Model | None
         PlanError: if there are fewer unique tokens than it takes for one step.
     """
     counted = about.law.convention.params
-    unique = getattr(about.form, "unique_tokens", np.inf)
+    unique = about.unique_tokens or np.inf
     _refuse_too_few(unique, build.context)
     try:
         model = realise(float(best.params), float(best.tokens), counted, build)
@@ -202,7 +199,7 @@ def _known(name: str, best: Allocation, terms: Terms) -> bool:
 
 
 def _limits(
-    about: Subject, problem: Problem, asked: Any, level: float, runs: Runs | None
+    about: Subject, problem: Problem, asked: Question, level: float, runs: Runs | None
 ) -> tuple[dict[str, FloatArray], str]:
     """(low, high) of every number, and where they come from."""
     if runs is not None:
@@ -220,16 +217,11 @@ def _limits(
 
 
 def _quantiles(drawn: Allocation, level: float) -> FloatArray:
-    """Of every number over the draws (axis 0), shape (2, numbers, amounts).
-
-    Draws in which a term is absent have an infinite optimum; observed quantiles carry that.
-    """
-    tail = (1 - level) / 2
+    """Of every number over the draws (axis 0), shape (2, numbers, amounts)."""
     with np.errstate(invalid="ignore"):
         values = np.stack([of(drawn) for of in NUMBERS.values()])
     values[np.isnan(values)] = np.inf
-    found: FloatArray = np.quantile(values, [tail, 1 - tail], axis=1, method="closest_observation")
-    return found
+    return quantiles(values, level, axis=1)
 
 
 def _times(quantity: Quantity | None, factor: float) -> Quantity | None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from scalefit.laws import Allocation, FloatArray
 from scalefit.planning.problem import Problem
-from scalefit.planning.result import Band, Choice, Plan, Quantity, Regret, number
+from scalefit.planning.result import Band, Choice, Plan, Regret, number, quantiles, quantity
 from scalefit.planning.subject import Subject, subject
 
 BISECTIONS = 60
@@ -66,17 +66,10 @@ def regret(
 ) -> Regret:
     """What the plan wastes, by the law and by each of its draws."""
     over, cheapest = overhead(problem, about.theta, plan)
-    limits = None
-    if len(about.draws):
-        tail = (1 - level) / 2
-        drawn, _ = overhead(problem, about.draws, plan)
-        limits = np.quantile(drawn, [tail, 1 - tail], method="closest_observation")
-    ends = () if limits is None else limits.tolist()
-    low, high = (x if np.isfinite(x) else None for x in ends) if ends else (None, None)
+    drawn = overhead(problem, about.draws, plan)[0] if len(about.draws) else None
+    limits = None if drawn is None else quantiles(drawn, level)
     return Regret(
-        overhead=Quantity(
-            value=float(over), low=low, high=high, level=None if limits is None else level
-        ),
+        overhead=quantity(over, limits, level),
         cheapest=_choice(cheapest, factor),
         best=_choice(problem.best(about.theta, plan.flops), factor),
     )

@@ -20,9 +20,6 @@ LEAST, MOST = 0.0, np.log(1e40)  # between which counts N and D are
 CLOSE = 1e-13  # of a root, in the logarithm
 SLACK = 1e-12  # of a loss: where limits hold, it ceases to fall, and any cost would do
 
-Curve = Callable[[FloatArray, FloatArray], FloatArray]
-"""Something that rises or falls with the log of an amount, of laws theta (n, parameters): (n,)."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:

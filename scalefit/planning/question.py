@@ -72,9 +72,13 @@ class Question:
             case ["params", "tokens"]:
                 return problem.at(theta, given["params"], given["tokens"])
             case ["flops", "params"]:
-                return problem.at(theta, given["params"], terms.tokens(*given.values()))
+                return problem.at(
+                    theta, given["params"], terms.tokens(given["flops"], given["params"])
+                )
             case ["flops", "tokens"]:
-                return problem.at(theta, terms.params(*given.values()), given["tokens"])
+                return problem.at(
+                    theta, terms.params(given["flops"], given["tokens"]), given["tokens"]
+                )
             case ["loss", "params"]:
                 tokens = problem.tokens_for(theta, given["params"], given["loss"])
                 return problem.at(theta, given["params"], tokens)

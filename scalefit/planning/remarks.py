@@ -30,7 +30,7 @@ def notes(
         *_below(about, best),
         *_sure(about, interval),
         *([about.note] if about.note else []),
-        *_repeated(problem, best),
+        *_repeated(about, best),
         *_apart(problem, question, best),
     )
 
@@ -68,11 +68,10 @@ def _sure(about: Subject, interval: str) -> Iterator[str]:
         yield f"not identified by these runs: {', '.join(loose)}"
 
 
-def _repeated(problem: Problem, best: Allocation) -> Iterator[str]:
-    unique = getattr(problem.form, "unique_tokens", None)
-    if unique is None:
+def _repeated(about: Subject, best: Allocation) -> Iterator[str]:
+    if about.unique_tokens is None:
         return
-    most = float(np.max(best.tokens)) / unique
+    most = float(np.max(best.tokens)) / about.unique_tokens
     if most > MANY_EPOCHS:
         yield f"{most:.3g} epochs; up to about {MANY_EPOCHS:g}, repeats are nearly as good as new"
 

@@ -1,6 +1,6 @@
 """A plan as data, its JSON and its rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scalefit.fitting import Fit
-from scalefit.laws import Allocation, FloatArray, Law
+from scalefit.laws import FloatArray, Law
 from scalefit.planning.problem import Terms
 
 if TYPE_CHECKING:
@@ -233,22 +233,23 @@ def number(value: FloatArray) -> Number:
     return float(value) if np.ndim(value) == 0 else value
 
 
-def quantity(
-    of: Callable[[Allocation], FloatArray],
-    best: Allocation,
-    limits: FloatArray | None,
-    level: float,
-) -> Quantity:
-    """A number about an allocation, with its limits (2, ...), or None where there are none."""
-    value = number(of(best))
+def quantiles(drawn: FloatArray, level: float, axis: int = 0) -> FloatArray:
+    """The limits (2, ...) that hold so much of the draws along an axis, each a draw itself.
+
+    Draws in which a term is absent have an infinite optimum; observed quantiles carry that.
+    """
+    tail = (1 - level) / 2
+    found: FloatArray = np.quantile(
+        drawn, [tail, 1 - tail], axis=axis, method="closest_observation"
+    )
+    return found
+
+
+def quantity(value: FloatArray, limits: FloatArray | None, level: float) -> Quantity:
+    """A number with its limits (2, ...), or with None where there are none."""
     if limits is None:
-        return Quantity(value=value, low=None, high=None, level=None)
+        return Quantity(value=number(value), low=None, high=None, level=None)
     low, high = (number(limit) for limit in limits)
-    if isinstance(low, float) and isinstance(high, float):
-        return Quantity(
-            value=value,
-            low=low if np.isfinite(low) else None,
-            high=high if np.isfinite(high) else None,
-            level=level,
-        )
-    return Quantity(value=value, low=low, high=high, level=level)
+    if np.ndim(value) == 0:
+        low, high = (x if np.isfinite(x) else None for x in (low, high))
+    return Quantity(value=number(value), low=low, high=high, level=level)

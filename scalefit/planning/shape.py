@@ -6,11 +6,10 @@ from math import ceil, log, log2, sqrt
 from typing import Any
 
 from scalefit.errors import PlanError
-from scalefit.flops import TransformerShape, six_nd
+from scalefit.flops import MLP_RATIO, TransformerShape, six_nd
 from scalefit.laws import Law, published
 from scalefit.quantities import format_count
 
-MLP_RATIO = 4  # hidden units of an MLP for each of the width
 WIDTH_PER_DEPTH, FULL_SIZE, GROWTH = 128.0, 7e9, 1 / 6
 """Width over depth in Brown et al. 2020 (arXiv:2005.14165, table 2.1): 128 from 7 billion
 parameters on, 64 at 125 million; so it falls with the sixth root of N. The loss hardly depends on

@@ -46,6 +46,11 @@ class Subject:
         """Likewise of every draw, shape (draws, parameters); none of a law without."""
         return self.lent(self.fit.draws if self.fit else np.empty((0, len(self.law.params))))
 
+    @property
+    def unique_tokens(self) -> float | None:
+        """All the data there are; None for enough."""
+        return self.form.unique_tokens if isinstance(self.form, Limited) else None
+
     def lent(self, theta: FloatArray) -> FloatArray:
         """The law's constants (..., parameters) with those that are borrowed."""
         more = np.broadcast_to(self.borrowed, (*theta.shape[:-1], len(self.borrowed)))

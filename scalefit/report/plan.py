@@ -7,7 +7,7 @@ import numpy as np
 
 from scalefit.planning import Band, Plan, Quantity
 from scalefit.planning.hardware import Bill
-from scalefit.planning.result import Choice, Number, Regret
+from scalefit.planning.result import Choice, Regret
 from scalefit.planning.rivals import Judgement, Rivals
 from scalefit.planning.shape import Model
 from scalefit.quantities import format_count, format_flops
@@ -131,13 +131,13 @@ def _numbers(plan: Plan) -> list[str]:
 def _planned(
     name: str, quantity: Quantity, show: Callable[[float], str], held: tuple[str, ...] = ()
 ) -> str:
-    value = show(_one(quantity.value))
+    value = show(quantity.value)
     limit = {"parameters N": "max_params", "tokens D": "max_tokens"}.get(name)
     if limit in held:
         return f"{name:<{NAME}}{value:>{VALUE}}    the limit"
     if quantity.level is None:
         return f"{name:<{NAME}}{value:>{VALUE}}"
-    low, high = (UNKNOWN if x is None else show(_one(x)) for x in (quantity.low, quantity.high))
+    low, high = (UNKNOWN if x is None else show(x) for x in (quantity.low, quantity.high))
     if low == high == value:
         return f"{name:<{NAME}}{value:>{VALUE}}    as asked"
     return f"{name:<{NAME}}{value:>{VALUE}}{low:>{VALUE}} … {high}"
@@ -171,15 +171,15 @@ def _band_rows(bands: tuple[Band, ...]) -> list[str]:
 
 def _band_row(band: Band) -> str:
     name = f"wastes at most {band.overhead:>3.0%}"
-    return f"{name}{span(band.params):>22}{span(band.tokens):>22}{_one(band.loss):>10.4f}"
+    return f"{name}{span(band.params):>22}{span(band.tokens):>22}{band.loss:>10.4f}"
 
 
 def _regret_lines(plan: Plan) -> Iterator[str]:
     """Where the same loss is had for less."""
     found = plan.regret
-    if found is None or _one(found.overhead.value) < 1e-3:
+    if found is None or found.overhead.value < 1e-3:
         return
-    saved = 1 - found.cheapest.flops / _one(plan.flops)
+    saved = 1 - found.cheapest.flops / plan.flops
     life = " over its life" if plan.serving_flops else ""
     yield ""
     yield (
@@ -205,10 +205,10 @@ def _same_loss_rows(plan: Plan) -> list[str]:
 
 
 def _same_loss_row(choice: Choice, plan: Plan) -> str:
-    more = choice.tokens / _one(plan.tokens.value) - 1
-    dearer = choice.flops / _one(plan.flops) - 1
+    more = choice.tokens / plan.tokens.value - 1
+    dearer = choice.flops / plan.flops - 1
     return (
-        f"{choice.params / _one(plan.params.value):>12.3g} N*  {format_count(choice.params):>12}"
+        f"{choice.params / plan.params.value:>12.3g} N*  {format_count(choice.params):>12}"
         f"{format_count(choice.tokens):>12}{format_flops(choice.flops):>12}"
         f"{more:>+10.0%}{dearer:>+8.0%}"
     )
@@ -253,10 +253,10 @@ def _wrapped(text: str, indent: int = 2) -> list[str]:
 
 
 def _around(quantity: Quantity, show: Callable[[float], str]) -> str:
-    value = show(_one(quantity.value))
+    value = show(quantity.value)
     if quantity.low is None or quantity.high is None:
         return value
-    low, high = show(_one(quantity.low)), show(_one(quantity.high))
+    low, high = show(quantity.low), show(quantity.high)
     return value if low == high else f"{value} ({low} … {high})"
 
 
@@ -285,17 +285,17 @@ def _rows(plan: Plan) -> list[str]:
 
 
 def _rival_row(plan: Plan, width: int) -> str:
-    loss = f"{_one(plan.loss.value):.4f}" if plan.loss else UNKNOWN
+    loss = f"{plan.loss.value:.4f}" if plan.loss else UNKNOWN
     bill = plan.bill
     money = ""
     if bill is not None:
-        days = number(_one(bill.days.value)) if bill.days else UNKNOWN
-        cost = format_count(_one(bill.cost.value)) if bill.cost else UNKNOWN
+        days = number(bill.days.value) if bill.days else UNKNOWN
+        cost = format_count(bill.cost.value) if bill.cost else UNKNOWN
         money = f"{days:>9}{cost:>10}"
     return (
-        f"{plan.law.name:<{width}}{format_count(_one(plan.params.value)):>14}"
-        f"{format_count(_one(plan.tokens.value)):>12}"
-        f"{number(_one(plan.tokens_per_param.value)):>8}{loss:>9}{money}"
+        f"{plan.law.name:<{width}}{format_count(plan.params.value):>14}"
+        f"{format_count(plan.tokens.value):>12}"
+        f"{number(plan.tokens_per_param.value):>8}{loss:>9}{money}"
         f"   {COUNTED[plan.law.convention.params]}"
     )
 
@@ -309,8 +309,3 @@ def _judgement_lines(judgements: tuple[Judgement, ...]) -> Iterator[str]:
             f"If {found.judge} is right, the plan of {found.plan} wastes {found.overhead:.1%}: "
             f"{format_flops(found.wasted)} FLOP{money}."
         )
-
-
-def _one(value: Number | None) -> float:
-    assert isinstance(value, float | int)
-    return float(value)
