@@ -3,16 +3,23 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter
 
-from scalefit.figures.style import FRONTIER, QUIET, column, house_style, label, plain_numbers, title
+from scalefit.figures.style import (
+    FRONTIER,
+    QUIET,
+    column,
+    house_style,
+    label,
+    plain_numbers,
+    spread,
+    title,
+)
 from scalefit.fitting import Fit
 from scalefit.laws import FloatArray
 from scalefit.runs import Runs
 
 MOST = 3  # variables with a panel of their own
 MANY = 150  # rows that are drawn small
-NARROW, WIDE = 5.0, 50.0  # spans of an axis
 
 
 def plain_figure(fit: Fit, runs: Runs) -> Figure:
@@ -46,7 +53,7 @@ def _draw_response(
         )  # fmt: skip
     response = label(fit.law.form.response, fit.law)
     axes.set(yscale="log", xlabel=label(name, fit.law), ylabel=response)
-    _scale(axes, values)
+    spread(axes, values)
     if fit.law.form.response in ("loss", "error"):
         plain_numbers(axes)
     axes.legend(frameon=False, fontsize=8)
@@ -58,16 +65,5 @@ def _draw_residuals(axes: Axes, fit: Fit, measured: FloatArray, fitted: FloatArr
     axes.scatter(fitted, 100 * (measured / fitted - 1), s=size, color=QUIET, linewidths=0)
     response = label(fit.law.form.response, fit.law)
     axes.set(xlabel=f"fitted {response}", ylabel="measured over law, %")
-    _scale(axes, fitted)
+    spread(axes, fitted)
     axes.set_title("residuals", fontsize=10)
-
-
-def _scale(axes: Axes, values: FloatArray) -> None:
-    """A logarithmic axis where the values span one, with labels that do not run into each other."""
-    span = float(values.max() / values.min())
-    if span < NARROW:
-        return
-    axes.set_xscale("log")
-    if span < WIDE:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_minor_formatter(NullFormatter())

@@ -6,7 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scalefit.figures.style import FRONTIER, LABELS, QUIET, house_style, plain_numbers, wider
+from scalefit.figures.style import (
+    FRONTIER,
+    LABELS,
+    QUIET,
+    house_style,
+    plain_numbers,
+    spread,
+    wider,
+)
 from scalefit.laws import FloatArray
 from scalefit.planning import Plan
 from scalefit.planning.allocate import plan as replan
@@ -124,8 +132,9 @@ def draw_cost(axes: Axes, plan: Plan) -> None:
         )  # fmt: skip
     shown = plan.band[-1].loss if plan.band else float(np.quantile(loss, 0.5))
     height = HEIGHT * max(shown - least, 1e-3 * least)
+    spread(axes, n)
     axes.set(
-        xscale="log", xlabel=LABELS["params"], ylim=(least - 0.08 * height, least + height),
+        xlabel=LABELS["params"], ylim=(least - 0.08 * height, least + height),
         ylabel=f"loss, {plan.loss_unit}" if plan.loss_unit != "unknown" else "loss",
     )  # fmt: skip
     axes.set_title(f"other sizes for {format_flops(plan.flops)} FLOP", fontsize=10)

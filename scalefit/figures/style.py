@@ -9,7 +9,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LogNorm
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from scalefit.fitting import Fit
 from scalefit.laws import FloatArray, Law
@@ -18,6 +18,7 @@ from scalefit.runs import Runs
 SIZES = "viridis"  # readable in grey and by the colour-blind
 FRONTIER = "#c0392b"
 QUIET = "0.35"
+NARROW, WIDE = 5.0, 50.0  # spans of an axis
 LABELS = {
     "params": "parameters N",
     "tokens": "tokens D",
@@ -72,6 +73,17 @@ def colours(values: FloatArray) -> tuple[Colormap, LogNorm]:
 def wider(limits: tuple[float, float], factor: float = 1.25) -> tuple[float, float]:
     """A range with a margin on a logarithmic axis."""
     return limits[0] / factor, limits[1] * factor
+
+
+def spread(axes: Axes, values: FloatArray) -> None:
+    """A logarithmic x axis where the values span one, with labels that do not meet."""
+    span = float(values.max() / values.min())
+    if span < NARROW:
+        return
+    axes.set_xscale("log")
+    if span < WIDE:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def plain_numbers(axes: Axes) -> None:
