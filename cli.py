@@ -108,8 +108,9 @@ def train_grid_command(
     scalefit train-grid --dry-run --max-hours 0.5
     """
     from trainers.estimate import estimate
-    from trainers.grid import left_of, load, train, worker_count
+    from trainers.grid import load
     from trainers.report import estimate_text, grid_text, progress_text, trained_text
+    from trainers.train import left_of, train, worker_count
 
     if find_spec("torch") is None:
         raise ScalefitError('training needs torch; install it with: pip install "scalefit[train]"')

@@ -16,7 +16,7 @@ Table look-up, norms, activations, softmax and the optimiser are not counted.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 MLP_RATIO = 4
 """Hidden units of an MLP for each unit of width, where nothing else is said."""
@@ -59,6 +59,8 @@ class TransformerShape:
     heads: int
     hidden: int
 
+    FAMILY: ClassVar[str] = "transformer"
+
     def params(self) -> ParamCount:
         """Count the parameters by group."""
         return ParamCount(
@@ -85,6 +87,37 @@ class TransformerShape:
     def training_flops_per_token(self) -> float:
         """FLOPs of one token's forward and backward pass."""
         return BACKWARD_AND_FORWARD * sum(self.forward_flops_per_token().values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearShape:
+    """Linear regression on the first `width` features of a sample; each sample is a token."""
+
+    width: int
+
+    FAMILY: ClassVar[str] = "linear"
+
+    @property
+    def depth(self) -> int:
+        """One layer."""
+        return 1
+
+    @property
+    def context(self) -> int:
+        """One prediction a sample."""
+        return 1
+
+    def params(self) -> ParamCount:
+        """A weight a feature, and no bias."""
+        return ParamCount(embedding=0, attention=0, mlp=0, head=self.width)
+
+    def forward_flops_per_token(self) -> dict[str, float]:
+        """A multiply and an add a feature."""
+        return {"head": 2.0 * self.width}
+
+    def training_flops_per_token(self) -> float:
+        """Forward and the gradient of the weights; features need no gradient."""
+        return 2.0 * self.forward_flops_per_token()["head"]
 
 
 def six_nd(params: Any, tokens: Any) -> Any:

@@ -247,6 +247,11 @@ def _failure(directory: Path, run_id: str) -> Path:
     return directory / f"{run_id}{FAILURE}"
 
 
+def is_finished(directory: Path, run_id: str) -> bool:
+    """Whether the part of this run is in this folder."""
+    return (directory / f"{run_id}.parquet").exists()
+
+
 def finished(directory: Path) -> set[str]:
     """The ids of the runs whose parts are in this folder; a part is only ever there whole."""
     return {part.stem for part in part_files(directory) if not part.name.endswith(FAILURE)}

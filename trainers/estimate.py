@@ -4,14 +4,17 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainers.launch import Task, tasks
+from scalefit.flops import TransformerShape
+from trainers.launch.tasks import Task, tasks
+from trainers.models.base import Shape
 from trainers.recipe import Run
 
 FLOAT = 4  # bytes
-STATES = 4  # numbers held for a parameter: itself, its gradient, Adam's two moments
-COPY = 3  # and of a branch, the trunk's weights and moments beside them
+STATES = 5  # numbers held for a parameter: itself, its gradient, Adam's two moments, an average
+COPY = 4  # and of a branch, the trunk's weights, moments and average beside them
 PER_TOKEN = 20  # activations of a layer that the backward pass needs, in widths of the model
 LOGITS = 3  # copies of the logits: themselves, their softmax, their gradient
+CONVOLVED = 6  # FLOPs of a 3x3 convolution at least for each number that it leaves
 INTERPRETER = 550e6  # bytes of a worker with PyTorch, its source of tokens and an evaluation in it
 
 
@@ -52,10 +55,9 @@ def memory(task: Task) -> float:
     run = task.runs[0]
     shape, batch = run.shape, run.batch_tokens
     weights = (STATES + COPY) * shape.params().total
-    layers = shape.depth * PER_TOKEN * batch * shape.width
-    logits = LOGITS * batch * shape.vocab
     data = max(run.ends) * batch  # a byte a token
-    return len(task.runs) * (FLOAT * (weights + layers + logits) + data) + INTERPRETER
+    held = FLOAT * (weights + batch * _activations(shape)) + data
+    return len(task.runs) * held + INTERPRETER
 
 
 def affordable(
@@ -73,6 +75,13 @@ def affordable(
             break
         kept.append(place)
     return [runs[place] for place in sorted(kept)]
+
+
+def _activations(shape: Shape) -> float:
+    """Numbers that the backward pass needs of one prediction."""
+    if isinstance(shape, TransformerShape):
+        return shape.depth * PER_TOKEN * shape.width + LOGITS * shape.vocab
+    return shape.training_flops_per_token() / CONVOLVED
 
 
 def _makespan(seconds: Sequence[float], workers: int) -> float:

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 
 from scalefit.errors import GridError
 from scalefit.quantities import parse_tokens
-from trainers.source import SOURCES
+from trainers.models.base import FAMILIES
+from trainers.sources.base import FILES, SOURCES, kind
 
 Reader = Callable[[object], object]
 """Takes a TOML value and returns what it means; ValueError if it is not allowed."""
@@ -48,10 +49,27 @@ def _values(values: Mapping[str, object], place: str) -> dict[str, object]:
     for key in values:
         if key not in KEYS:
             raise GridError(f'{place} has an unknown key "{key}"; {nearest(key, KEYS, "keys")}')
-    missing = [key for key in KEYS if key not in values]
+    family = _family(values, place)
+    needed = [key for key in KEYS if key in REQUIRED or key in FAMILIES[family].keys]
+    missing = [key for key in needed if key not in values]
     if missing:
         raise GridError(f"{place} lacks {missing[0]}; it must be {KEYS[missing[0]].allowed}")
-    return {key: _value(key, values[key], place) for key in KEYS}
+    for key in values:
+        if key not in (*needed, *OPTIONAL):
+            raise GridError(
+                f"{place}: {key} means nothing to a {family}, which is what trains on the source "
+                f"{_shown(values['source'])}; leave it out"
+            )
+    return {key: _value(key, values[key], place) for key in KEYS if key in values}
+
+
+def _family(values: Mapping[str, object], place: str) -> str:
+    """The family of models that trains on the source of a grid file."""
+    if "source" not in values:
+        raise GridError(f"{place} lacks source; it must be {KEYS['source'].allowed}")
+    found = kind(str(_value("source", values["source"], place)))
+    assert found is not None
+    return found.family
 
 
 def nearest(word: str, known: Mapping[str, object], kind: str) -> str:
@@ -78,8 +96,16 @@ def _require(allowed: bool) -> None:
 
 
 def _source(value: object) -> str:
-    _require(isinstance(value, str) and value in SOURCES)
+    _require(isinstance(value, str) and kind(value) is not None)
     return str(value)
+
+
+def _one_of(*words: str) -> Reader:
+    def read(value: object) -> str:
+        _require(value in words)
+        return str(value)
+
+    return read
 
 
 def _number(low: float, high: float) -> Reader:
@@ -118,7 +144,12 @@ def _several(read: Reader) -> Reader:
 WIDEST = 65_536
 
 KEYS: dict[str, Key] = {
-    "source": Key(" or ".join(f'"{name}"' for name in SOURCES), _source),
+    "source": Key(
+        f"{', '.join(map(repr, SOURCES))} or the path of a file (*{', *'.join(FILES)})".replace(
+            "'", '"'
+        ),
+        _source,
+    ),
     "context": Key("a whole number of tokens from 2 to 1048576", _whole(2, 2**20)),
     "widths": Key(
         f"a list of different whole numbers from 2 to {WIDEST}", _several(_whole(2, WIDEST))
@@ -137,4 +168,14 @@ KEYS: dict[str, Key] = {
     "warmup": Key("a whole number of steps from 0 to 1000000", _whole(0, 1_000_000)),
     "cooldown": Key("a share of each token count from 0.01 to 0.99", _number(0.01, 0.99)),
     "held_out": Key("a number of tokens such as 65_536", _tokens),
+    "schedule": Key('"wsd" or "cosine"', _one_of("wsd", "cosine")),
+    "precision": Key('"float32" or "bf16"', _one_of("float32", "bf16")),
+    "max_epochs": Key("a number of passes from 1 to 10000", _number(1.0, 1e4)),
+    "unique_tokens": Key(
+        'a list of different numbers of tokens such as 65_536 or "1M tokens"', _several(_tokens)
+    ),
 }
+"""Every key; those of no family and not optional are asked of every grid."""
+
+OPTIONAL = ("schedule", "precision", "max_epochs", "unique_tokens")
+REQUIRED = ("source", "widths", "tokens", "seeds", "batch", "warmup", "cooldown", "held_out")

@@ -8,8 +8,9 @@ from textwrap import wrap
 
 from scalefit.quantities import format_count, format_flops
 from trainers.estimate import Estimate
-from trainers.grid import Grid, Grids, Progress, Size, Summary, load
+from trainers.grid import Grid, Grids, Size, load
 from trainers.status import State
+from trainers.train import Progress, Summary
 
 
 def grid_text(grid: Grid | Grids, size: Size) -> str:
@@ -97,6 +98,8 @@ def trained_text(summary: Summary, results: Path) -> str:
         lines[0] = f"nothing to train: {summary.skipped} runs are there"
     if summary.left:
         lines.append(f"{summary.left} runs are beyond the budget; without it the command goes on")
+    if summary.elsewhere:
+        lines.append(f"{summary.elsewhere} runs are trained by another process on this folder")
     if summary.diverged:
         lines.append(f"{summary.diverged} runs diverged: kept with that status, never fitted")
     return "\n".join(lines + [f"failed  {failure}" for failure in summary.failures])

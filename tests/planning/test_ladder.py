@@ -12,7 +12,7 @@ from scalefit.planning import Plan, plan
 from scalefit.planning.ladder import ladder_toml
 from scalefit.planning.shape import Build
 from trainers.grid import load
-from trainers.source import source
+from trainers.sources.base import source
 
 LAPTOP = Law(
     name="laptop", form=FORMS["chinchilla"],
@@ -22,7 +22,7 @@ CONTEXT = 16
 
 
 def rungs(budgets: np.ndarray, **build: int) -> list[Plan]:
-    made = Build(**{"vocab": source("text", CONTEXT).vocab, "context": CONTEXT} | build)
+    made = Build(**{"vocab": source("text", CONTEXT).classes, "context": CONTEXT} | build)
     return [plan(LAPTOP, flops=budget, build=made) for budget in budgets]
 
 

@@ -56,7 +56,7 @@ def test_a_grid_a_fit_and_a_plan(folder: Path) -> None:
     assert "6 runs trained" in trained.stdout
     assert "scalefit fit results.parquet" in trained.stderr
     fitted = run("fit", "results.parquet", "--bootstrap", "40", cwd=folder)
-    assert "18 rows used of 36" in fitted.stdout
+    assert "18 rows used of 54" in fitted.stdout
     assert "draws of runs" in fitted.stdout
     # Two sizes leave the exponents open, which the fit says and plan does not pass over.
     assert "scalefit diagnose results.parquet" in fitted.stderr

@@ -129,12 +129,16 @@ def test_whatever_determines_the_numbers_changes_the_identity(tiny):
         "warmup": 6,
         "cooldown": 0.25,
         "held_out": 2048,
+        "schedule": "cosine",
+        "precision": "bf16",
+        "unique_tokens": (2560,),
     }
     ids = {tiny.runs()[-1].id} | {
         replace(tiny, **{key: value}).runs()[-1].id for key, value in changes.items()
     }
     assert len(ids) == 1 + len(changes)
-    assert replace(tiny, name="other", widths=(8,)).runs()[-1].id == tiny.runs()[-1].id
+    same = replace(tiny, name="other", widths=(8,), max_epochs=9.0)
+    assert same.runs()[-1].id == tiny.runs()[-1].id
 
 
 def test_a_configuration_is_plain_json(tiny):
@@ -143,7 +147,7 @@ def test_a_configuration_is_plain_json(tiny):
 
 
 def test_learning_rate_falls_with_width(tiny):
-    rates = {run.shape.width: run.matrix_rate for run in tiny.runs()}
+    rates = {run.shape.width: run.rates["matrices"] for run in tiny.runs()}
     assert rates == {4: pytest.approx(0.08), 8: pytest.approx(0.04)}
 
 
@@ -156,8 +160,12 @@ def test_learning_rate_falls_with_width(tiny):
         ({"widths": "[4.0]"}, "widths must be"),
         ({"depth": "true"}, "depth must be a whole number from 1 to 1024, not True"),
         ({"depth": "0"}, "depth must be a whole number from 1 to 1024, not 0"),
-        ({"source": '"wiki"'}, 'source must be "text" or "markov", not "wiki"'),
-        ({"source": "[1]"}, 'source must be "text" or "markov"'),
+        ({"source": '"wiki"'}, 'source must be "text", "markov".* or the path of a file .*"wiki"'),
+        ({"source": "[1]"}, 'source must be "text", "markov"'),
+        ({"schedule": '"linear"'}, 'schedule must be "wsd" or "cosine", not "linear"'),
+        ({"precision": '"fp8"'}, 'precision must be "float32" or "bf16"'),
+        ({"max_epochs": "0.5"}, "max_epochs must be a number of passes from 1 to 10000"),
+        ({"unique_tokens": "[1, 1]"}, "unique_tokens must be a list of different numbers"),
         ({"tokens": '["1M params"]'}, "tokens must be a list of different numbers of tokens"),
         ({"tokens": "[-5]"}, "tokens must be"),
         ({"learning_rate": "nan"}, "learning_rate must be a number from 1e-9 to 10, not nan"),
@@ -179,8 +187,11 @@ def test_a_bad_value_names_file_key_and_what_is_allowed(changes, sentence):
         ({"widths": "[3]"}, "width 3 does not divide into 1 heads of an even width"),
         ({"warmup": "40"}, "1280 tokens are 40 steps of 32 tokens, which leaves no trunk"),
         ({"tokens": "[20]"}, "20 tokens are 0 steps"),
-        ({"held_out": "8"}, "held_out must be two sequences or more, 16 tokens"),
+        ({"held_out": "8"}, "held_out must be two examples or more, 16 tokens"),
         ({"source": '"text"', "tokens": '["1B"]'}, r"1000000000 tokens would be \d+\.\d epochs"),
+        ({"unique_tokens": "[640]"}, r"2560 tokens would be 4\.0 epochs of the 640 of markov"),
+        ({"unique_tokens": "[16]"}, "unique_tokens 16 must be a batch of 32 or more"),
+        ({"schedule": '"cosine"', "tokens": "[64]", "warmup": "5"}, "64 tokens are 2 steps"),
     ],
 )
 def test_what_cannot_be_trained_is_said_before_it_is_tried(changes, sentence):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from scalefit.errors import GridError
-from trainers.source import HeldOut, Tokens
+from trainers.sources.base import HeldOut, Rows, passes
 
 ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
 """The newline and the printable ASCII characters; any other character becomes a question mark."""
@@ -43,13 +43,18 @@ class Text:
     """Both token streams, cut into windows of `context` inputs and one further target."""
 
     context: int
-    train: Tokens
-    held: Tokens
+    train: Rows
+    held: Rows
 
     @property
-    def vocab(self) -> int:
+    def classes(self) -> int:
         """Number of symbols."""
         return len(ALPHABET)
+
+    @property
+    def loss_unit(self) -> str:
+        """Every symbol is a token."""
+        return "nats/token"
 
     @property
     def entropy(self) -> None:
@@ -66,23 +71,23 @@ class Text:
         digest = hashlib.sha256(self.train.tobytes() + b"|" + self.held.tobytes()).hexdigest()
         return {"name": "text", "corpus_sha256": digest}
 
-    def sequences(self, seed: int, count: int) -> Tokens:
-        """The first `count` windows (count, context + 1) of the one pass that `seed` shuffles."""
+    def rows(self, seed: int, count: int) -> Rows:
+        """The first `count` windows (count, context + 1) of the passes that `seed` shuffles."""
         windows = _windows(self.train, self.context)
-        return windows[np.random.default_rng(seed).permutation(len(windows))[:count]]
+        return windows[passes(len(windows), seed, count)]
 
     def held_out(self, count: int) -> HeldOut:
         """`count` windows spread evenly over the held-out files, all if there are fewer."""
         windows = _windows(self.held, self.context)
         count = min(count, len(windows))
         spread = np.linspace(0, len(windows) - 1, count).astype(np.int64)
-        return HeldOut(sequences=windows[spread], surprisal=None)
+        return HeldOut(rows=windows[spread], surprisal=None)
 
 
-def load(context: int) -> Text:
+def load(_name: str, context: int) -> Text:
     """Read the standard library's sources; GridError where Python was installed without them."""
     root = Path(sysconfig.get_path("stdlib"))
-    streams: dict[bool, list[Tokens]] = {True: [], False: []}
+    streams: dict[bool, list[Rows]] = {True: [], False: []}
     for path in sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix()):
         name = path.relative_to(root)
         # _sysconfigdata holds the paths of one machine
@@ -103,7 +108,7 @@ def is_held_out(name: str) -> bool:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % HELD_OUT_IN == 0
 
 
-def encode(source: bytes) -> Tokens:
+def encode(source: bytes) -> Rows:
     """Symbols 0..95 of a UTF-8 file: tabs become four spaces, carriage returns go."""
     ascii_only = source.decode("utf-8", "replace").encode("ascii", "replace")
     plain = ascii_only.replace(b"\r", b"").replace(b"\t", b"    ")
@@ -120,7 +125,7 @@ def _symbols() -> bytes:
 _SYMBOLS = _symbols()
 
 
-def _windows(stream: Tokens, context: int) -> Tokens:
+def _windows(stream: Rows, context: int) -> Rows:
     """Views (windows, context + 1) whose inputs do not overlap.
 
     The last target of one is the first input of the next.

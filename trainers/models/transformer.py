@@ -8,7 +8,8 @@ Pre-norm, rotary positions (Su et al. 2021, arXiv:2104.09864), causal attention,
 (So et al. 2021, arXiv:2109.08668), untied embedding and head, no biases and no gains.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - so called everywhere
@@ -26,6 +27,8 @@ class Transformer(nn.Module):
     or into the logits at zero, the embedding at 1: the widths of one grid then start alike (Yang et
     al. 2022, arXiv:2203.03466, table 3).
     """
+
+    OPTIMISER: ClassVar[str] = "adamw"
 
     offsets: Tensor
     rotation: Tensor
@@ -81,6 +84,20 @@ class Transformer(nn.Module):
         value = heads[:, :, 2].transpose(1, 2)
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return mixed.transpose(1, 2).reshape(read.shape[0], -1, shape.width)
+
+    def losses(self, batch: Tensor) -> Tensor:
+        """Cross-entropy of every next token (replicas, sequences, context), in nats.
+
+        `batch` (replicas, sequences, context + 1) holds the inputs and one further target.
+        """
+        targets = batch[..., 1:]
+        logits = self(batch[..., :-1]).flatten(0, 1)
+        return F.cross_entropy(logits, targets.flatten(), reduction="none").view(targets.shape)
+
+    def groups(self) -> Mapping[str, list[nn.Parameter]]:
+        """The embedding apart from the matrices, whose learning rate falls with width."""
+        matrices = [weight for name, weight in self.named_parameters() if name != "embedding"]
+        return {"embedding": [self.embedding], "matrices": matrices}
 
     def params(self) -> ParamCount:
         """The parameters that one replica really holds, by group."""

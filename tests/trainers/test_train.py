@@ -14,15 +14,19 @@ import pytest
 
 from scalefit.errors import GridError
 from scalefit.runs import canonical_json, finished
-from trainers import grid as grid_module
-from trainers.grid import Grids, train
-from trainers.launch import Failed, launch, tasks
+from trainers import train as train_module
+from trainers.claims import Claims
+from trainers.grid import Grids
+from trainers.launch.local import Local
+from trainers.launch.tasks import Failed, tasks
+from trainers.train import train
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import sys
 from pathlib import Path
-from trainers.grid import load, train
+from trainers.grid import load
+from trainers.train import train
 if __name__ == "__main__":
     try:
         train(load(sys.argv[1]), Path(sys.argv[2]), workers=2, report=lambda progress: None)
@@ -88,7 +92,7 @@ def test_a_grid_is_trained_and_then_skipped(tiny, trained):
     again = train(tiny, folder, workers=1, report=silent)
     assert (again.trained, again.skipped) == (0, 6)
     frame = pd.read_parquet(folder)
-    assert len(frame) == 6 * 4
+    assert len(frame) == 6 * 6
     assert frame["code"].str.startswith("scalefit ").all()
     assert set(frame["run_id"]) == {run.id for run in tiny.runs()}
 
@@ -116,10 +120,10 @@ def test_longest_task_comes_first_and_workers_get_a_fair_share(tiny):
 
 @pytest.mark.parametrize(
     "change",
-    [{"learning_rate": 0.05}, {"embedding_rate": 0.5}, {"batch": 2}, {"tokens": (2560,)},
-     {"warmup": 2}, {"held_out": 512}],
+    [{"batch": 2}, {"tokens": (2560,)}, {"warmup": 2}, {"held_out": 512}, {"schedule": "cosine"},
+     {"precision": "bf16"}],
 )  # fmt: skip
-def test_only_runs_that_differ_in_their_seed_train_as_one(tiny, change):
+def test_runs_that_differ_in_more_than_seed_and_rates_train_apart(tiny, change):
     one = replace(tiny, widths=(4,))
     runs = Grids(name="two", parts=(one, replace(one, **change))).runs()
     groups = tasks(runs, workers=1)
@@ -127,6 +131,13 @@ def test_only_runs_that_differ_in_their_seed_train_as_one(tiny, change):
     for task in groups:
         assert len({run.id for run in task.runs}) == 3
         assert len({canonical_json(replace(run, seed=0).config()) for run in task.runs}) == 1
+
+
+def test_runs_that_differ_in_seed_and_rates_train_as_one(tiny):
+    one = replace(tiny, widths=(4,))
+    parts = (one, replace(one, learning_rate=0.05), replace(one, embedding_rate=0.5))
+    (group,) = tasks(Grids(name="rates", parts=parts).runs(), workers=1)
+    assert len(group.runs) == 9
 
 
 def test_grids_of_one_file_train_as_they_would_alone(tiny, tmp_path):
@@ -155,7 +166,7 @@ def test_a_killed_command_leaves_whole_parts_and_goes_on(tiny, tmp_path):
     done = finished(results)
     assert 3 <= len(done) < 9
     before = {name: (results / f"{name}.parquet").stat().st_mtime_ns for name in done}
-    assert len(pd.read_parquet(results)) == 4 * len(done)
+    assert len(pd.read_parquet(results)) == 6 * len(done)
 
     summary = train(grid, results, workers=2, report=silent)
     assert (summary.trained, summary.skipped) == (9 - len(done), len(done))
@@ -182,10 +193,10 @@ def test_a_stopped_command_ends_at_once_with_its_workers(tiny, tmp_path, number)
     assert finished(tmp_path / "results") == set()
 
 
-def test_a_worker_that_dies_fails_its_own_task_only(tiny):
+def test_a_worker_that_dies_fails_its_own_task_only(tiny, tmp_path):
     todo = tasks(tiny.runs(), workers=1)
     killed, outcomes = False, []
-    for task, message in launch(todo, workers=1, device="cpu"):
+    for task, message in Local(workers=1)(todo, claims=Claims(tmp_path), results=tmp_path):
         if not killed:
             children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children")
             if not children.exists():
@@ -222,6 +233,6 @@ def test_results_that_cannot_be_written_are_one_sentence(tiny, tmp_path, monkeyp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(grid_module, "write_part", full)
+    monkeypatch.setattr(train_module, "write_part", full)
     with pytest.raises(GridError, match=r"No space left on device.*the same command goes on"):
         train(tiny, tmp_path / "results", workers=1, report=silent)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from trainers.source import HeldOut, Tokens
+from trainers.sources.base import HeldOut, Rows
 
 VOCAB = 128
 STRENGTH = 2.0
@@ -31,9 +31,14 @@ class Markov:
     transition: Array
 
     @property
-    def vocab(self) -> int:
+    def classes(self) -> int:
         """Number of symbols."""
         return len(self.transition)
+
+    @property
+    def loss_unit(self) -> str:
+        """Every symbol is a token."""
+        return "nats/token"
 
     @property
     def entropy(self) -> float:
@@ -52,26 +57,26 @@ class Markov:
 
     def stationary(self) -> Array:
         """The distribution (vocab,) that the transitions leave as it is."""
-        size = self.vocab
+        size = self.classes
         equations = np.vstack([self.transition.T - np.eye(size), np.ones(size)])
         solution: Array = np.linalg.lstsq(equations, np.append(np.zeros(size), 1.0))[0]
         return solution
 
-    def sequences(self, seed: int, count: int) -> Tokens:
+    def rows(self, seed: int, count: int) -> Rows:
         """`count` fresh sequences (count, context + 1); a longer draw begins with a shorter one."""
         return self._sample(np.random.default_rng([CHAIN, TRAINING + seed]), count)
 
     def held_out(self, count: int) -> HeldOut:
         """`count` sequences, the same for every run."""
         sequences = self._sample(np.random.default_rng([CHAIN, HELD_OUT]), count)
-        return HeldOut(sequences=sequences, surprisal=self.surprisal(sequences))
+        return HeldOut(rows=sequences, surprisal=self.surprisal(sequences))
 
-    def surprisal(self, sequences: Tokens) -> Array:
+    def surprisal(self, sequences: Rows) -> Array:
         """Mean -log p (count,) of the targets of each sequence under the chain, in nats a token."""
         chances: Array = self.transition[sequences[:, :-1], sequences[:, 1:]]
         return -np.asarray(np.log(chances).mean(axis=1))
 
-    def _sample(self, draw: np.random.Generator, count: int) -> Tokens:
+    def _sample(self, draw: np.random.Generator, count: int) -> Rows:
         """Inverse transform, all sequences at once; starts are stationary, so every target is."""
         steps = np.cumsum(self.transition, axis=1)
         steps[:, -1] = 1.0
@@ -81,16 +86,16 @@ class Markov:
         starts[-1] = 1.0
         tokens[:, 0] = np.searchsorted(starts, uniform[:, 0], side="right")
         # one sorted table for all rows: row r lies between r and r + 1
-        table = (steps + np.arange(self.vocab)[:, None]).ravel()
+        table = (steps + np.arange(self.classes)[:, None]).ravel()
         for step in range(1, uniform.shape[1]):
             row = tokens[:, step - 1].astype(np.int64)
             tokens[:, step] = (
-                np.searchsorted(table, row + uniform[:, step], "right") - row * self.vocab
+                np.searchsorted(table, row + uniform[:, step], "right") - row * self.classes
             )
         return tokens
 
 
-def load(context: int) -> Markov:
+def load(_name: str, context: int) -> Markov:
     """The project's chain."""
     draw = np.random.default_rng([CHAIN, TRANSITIONS])
     left, right = draw.standard_normal((2, VOCAB, VOCAB))

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from trainers.source import source
 
 from scalefit.errors import GridError
 from trainers import text
-from trainers.source import source
 
 CONTEXT = 64
 

@@ -1,0 +1,73 @@
+"""One task where it executes: torch is loaded here, and nowhere before."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from trainers.launch.tasks import Failed, Finished, Message, Task, Trained
+
+
+class Flag:
+    """Whether this process was told to stop, by SIGTERM or by ``set``."""
+
+    def __init__(self) -> None:
+        self.told = False
+
+    def __call__(self) -> bool:
+        return self.told
+
+    def set(self, _number: int = 0, _frame: FrameType | None = None) -> None:
+        """Stop at the next step."""
+        self.told = True
+
+    def listen(self) -> None:
+        """From now on SIGTERM means this; only in a process's main thread."""
+        signal.signal(signal.SIGTERM, self.set)
+
+
+def single_threaded() -> None:
+    """One thread for each process: small models gain nothing from more."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def perform(
+    task: Task,
+    *,
+    device: str,
+    folder: Path | None,
+    told_to_stop: Callable[[], bool],
+    say: Callable[[Message], None],
+) -> Message | None:
+    """Train a task, go on where its checkpoint in `folder` stands, and return what became of it.
+
+    None if it was told to stop: its checkpoint holds what was done.
+    """
+    import torch
+
+    from trainers.run import Keeper, Stopped, train
+
+    try:
+        rows = train(
+            task.runs,
+            device=device,
+            report=lambda flops, losses: say(Trained(flops=flops, losses=tuple(losses))),
+            keeper=Keeper(folder=folder, told_to_stop=told_to_stop),
+        )
+    except Stopped:
+        return None
+    except torch.OutOfMemoryError:
+        needs = "a smaller batch, fewer seeds at once or a larger device"
+        return Failed(reason=f"{device} ran out of memory; it needs {needs}")
+    except OSError as error:
+        return Failed(reason=f"its checkpoint cannot be written: {error.strerror or error}")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other tasks go on
+        return Failed(reason=f"{type(error).__name__}: {error}")
+    finally:
+        if device.startswith("cuda"):
+            torch.cuda.empty_cache()
+    return Finished(rows=rows)
