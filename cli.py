@@ -3,14 +3,12 @@
 import json
 import os
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
 from scalefit import __version__
-from scalefit.errors import ScalefitError
 from scalefit.options import (
     answer_options,
     building_options,
@@ -23,6 +21,7 @@ from scalefit.options import (
     reading_options,
     refuse,
     terms_options,
+    training_options,
 )
 from scalefit.steps import (
     DEFAULT_LAW,
@@ -39,7 +38,7 @@ from scalefit.steps import (
     side_by_side,
     written,
 )
-from scalefit.terminal import Amount, Commands, FormName, Status, say
+from scalefit.terminal import Amount, Commands, FormName, say
 
 SQUARES = "resampling is a little too sure of least squares; try --interval hc3"
 
@@ -53,6 +52,7 @@ def cli(ctx: click.Context) -> None:
     \b
     scalefit train-grid              train a grid of small models: results.parquet
     scalefit grids, scalefit status RESULTS   what can be trained, what was
+    scalefit tune GRID               the learning rate that its models want
     scalefit fit results.parquet     fit L(N, D) = E + A/N^alpha + B/D^beta to runs
     scalefit plan --flops 1e21       the size and data to train for a budget
     scalefit diagnose results.parquet   what speaks against the fit
@@ -77,65 +77,87 @@ def cli(ctx: click.Context) -> None:
     help="Folder of parts, one a run; what is there is kept and skipped.",
 )
 @click.option(
-    "--workers", type=click.IntRange(1), help="Processes of one thread each [default: one a core]."
-)
-@click.option("--device", default="cpu", show_default=True, help="Where torch trains.")
-@click.option(
     "--seeds", type=click.IntRange(1), help="So many of each run, in place of the grid's."
 )
 @click.option("--max-flops", type=Amount("parse_flops"), help="Train the cheapest runs up to it.")
 @click.option("--max-hours", type=click.FloatRange(0, min_open=True), help="Likewise, by estimate.")
-@click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop.")
+@training_options
 @json_option
 def train_grid_command(
-    grid: str,
-    results: Path,
-    workers: int | None,
-    device: str,
-    seeds: int | None,
-    dry_run: bool,
-    as_json: bool,
-    **budget: float | None,
+    grid: str, results: Path, seeds: int | None, as_json: bool, **options: Any
 ) -> None:
     """Train a grid of small models over N and D, and log their losses.
 
-    GRID is a TOML file or the name of one that ships (scalefit grids lists them). Ctrl-C loses no
-    finished run; the same command goes on.
+    GRID is a TOML file or the name of one that ships (scalefit grids lists them). Ctrl-C and
+    SIGTERM save what is half trained; the same command goes on.
 
     \b
     scalefit train-grid
     scalefit train-grid markov --results markov.parquet
     scalefit train-grid --dry-run --max-hours 0.5
     """
-    from trainers.estimate import estimate
     from trainers.grid import load
-    from trainers.report import estimate_text, grid_text, progress_text, trained_text
-    from trainers.train import left_of, train, worker_count
+    from trainers.report import trained_text
+    from trainers.terminal import trained, whole
 
-    if find_spec("torch") is None:
-        raise ScalefitError('training needs torch; install it with: pip install "scalefit[train]"')
     asked = load(grid) if seeds is None else load(grid).with_seeds(seeds)
-    size = asked.describe()
-    say([grid_text(asked, size)])
-    if dry_run:
-        count = worker_count(workers, device)
-        found = estimate(left_of(asked, results, count, **budget), count)
-        said = json.dumps(asdict(size) | {"left": asdict(found)})
-        click.echo(said if as_json else estimate_text(found, count))
-        return
-    with Status() as status:
-        done = train(
-            asked,
-            results,
-            workers=workers,
-            device=device,
-            report=lambda progress: status.show(progress_text(progress)),
-            **budget,
-        )
-    click.echo(json.dumps(asdict(done)) if as_json else trained_text(done, results))
-    if done.failed:
-        raise ScalefitError(f"{done.failed} runs failed; the same command tries them again")
-    say([f"next    scalefit fit {results}"])
+    done = trained(asked, results, as_json=as_json, **options)
+    if done is not None:
+        click.echo(json.dumps(asdict(done)) if as_json else trained_text(done, results))
+        whole(done)
+        say([f"next    scalefit fit {results}"])
+
+
+@cli.command("tune")
+@click.argument("grid", default="text", metavar="[GRID.toml|NAME]")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("tune.parquet"),
+    show_default=True,
+    help="Folder of the sweep's runs.",
+)
+@click.option("--rates", type=click.IntRange(5, 99), default=7, show_default=True)
+@click.option(
+    "--span",
+    type=click.FloatRange(2, 1e6),
+    default=64.0,
+    show_default=True,
+    help="Highest rate over lowest, around the grid's own.",
+)
+@click.option("--tokens", type=Amount("parse_tokens"), help="Of each run [default: the fewest].")
+@click.option("--seeds", type=click.IntRange(1), default=2, show_default=True)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the grid with the rate found.",
+)
+@training_options
+@json_option
+def tune_command(
+    grid: str, results: Path, output: Path | None, as_json: bool, **options: Any
+) -> None:
+    """Sweep the learning rate of a GRID at every width, and say which is best.
+
+    \b
+    scalefit tune text
+    scalefit tune mine.toml --rates 9 --span 256 --output tuned.toml
+    """
+    from trainers.grid import load
+    from trainers.report import sweep_text
+    from trainers.terminal import trained, whole
+    from trainers.tune import SWEEP, save, sweep_of, tuned
+
+    asked = load(grid)
+    sweep = sweep_of(asked, **{key: options.pop(key) for key in SWEEP})
+    done = trained(sweep, results, as_json=as_json, **options)
+    if done is not None:
+        whole(done)
+        found = tuned(asked, sweep, results)
+        click.echo(json.dumps(found.to_dict()) if as_json else sweep_text(found))
+        if output:
+            say([f"grid    {save(found, asked, output)}"])
 
 
 @cli.command("grids")

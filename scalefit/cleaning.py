@@ -15,6 +15,7 @@ from pandas.api.types import is_numeric_dtype, is_scalar
 from scalefit.errors import DataError
 from scalefit.flops import six_nd
 from scalefit.importers import SYNONYMS
+from scalefit.undertuned import undertuned
 from scalefit.where import select
 
 COMPUTE = ("params", "tokens", "flops")
@@ -86,6 +87,7 @@ def choose(
             raise DataError(f'--where "{where}" selects none of the {len(frame)} rows of {source}')
         frame = _keep(frame, inside, f"outside --where {where}", dropped)
     if "status" in frame:
+        frame = _keep(frame, ~_outlived(frame), "their run failed where it was annealed", dropped)
         status = frame["status"].fillna("ok").astype(str)
         for kind in sorted(set(status) - {"ok"}):
             bad = (status == kind).reindex(frame.index).to_numpy()
@@ -107,6 +109,9 @@ def distinct(frame: pd.DataFrame, needed: Sequence[str]) -> tuple[pd.DataFrame, 
         best = rank.groupby(runs).transform("min")
         reason = "less annealed than other rows of their run"
         frame = _keep(frame, (rank == best).to_numpy(), reason, dropped)
+    if "lr" not in needed:
+        reason = "under-tuned: another learning rate did better"
+        frame = _keep(frame, ~undertuned(frame), reason, dropped)
     key = [*needed, *(["run_id"] if "run_id" in frame else [])]
     frame = _keep(frame, ~frame.duplicated(key).to_numpy(), "exact duplicate", dropped)
     return frame, dropped
@@ -189,6 +194,18 @@ def over_six_nd(frame: pd.DataFrame) -> tuple[NDArray[np.float64], float]:
     """C over 6ND of every row, shape (rows,), and how far it is from 1 in the median."""
     ratio = (frame["flops"] / 6.0 / frame["params"] / frame["tokens"]).to_numpy()
     return ratio, float(np.median(np.abs(ratio - 1.0)))
+
+
+def _outlived(frame: pd.DataFrame) -> NDArray[np.bool_]:
+    """Rows (rows,) that would stand in for better annealed ones of their run, which all failed."""
+    runs = run_labels(frame)
+    if runs is None or "averaging" not in frame:
+        return np.zeros(len(frame), dtype=bool)
+    rank = frame["averaging"].map(_averaging_rank).astype(float)
+    failed = (frame["status"].fillna("ok").astype(str) != "ok").to_numpy()
+    annealed = rank.where(failed & (rank < len(_AVERAGING)).to_numpy()).groupby(runs)
+    worse: NDArray[np.bool_] = (rank > annealed.transform("min")).to_numpy() & ~failed
+    return worse
 
 
 def _lacking(missing: list[str], frame: pd.DataFrame, source: str) -> DataError:

@@ -225,6 +225,18 @@ building_options = _all(
 )  # fmt: skip
 """The model to build near N*, and how to train it."""
 
+training_options = _all(
+    (
+        click.option(
+            "--workers", type=click.IntRange(1),
+            help="Processes of one thread each [default: one a core].",
+        ),
+        click.option("--device", default="cpu", show_default=True, help="Where torch trains."),
+        click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop."),
+    )
+)  # fmt: skip
+"""Where and how runs are trained."""
+
 answer_options = _all(
     (
         click.option(

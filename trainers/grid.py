@@ -1,7 +1,8 @@
 """A grid file becomes runs: every width, with every amount of data and every seed."""
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Self
@@ -40,10 +41,10 @@ class Grid:
     batch: int
     warmup: int
     held_out: int
-    cooldown: float = 0.2
+    cooldown: float
     context: int = 1
-    depth: int = 1
-    head_width: int = 1
+    depth: int = 0
+    head_width: int = 0
     learning_rate: float = 0.0
     embedding_rate: float = 0.0
     schedule: str = "wsd"
@@ -74,6 +75,30 @@ class Grid:
     def with_seeds(self, count: int) -> Self:
         """The same with so many seeds, from 0 on."""
         return replace(self, seeds=tuple(range(count)))
+
+    @property
+    def swept(self) -> str:
+        """The key of the rate that a sweep varies: that of the matrices, where there are any."""
+        return "learning_rate" if self.learning_rate else "embedding_rate"
+
+    @property
+    def rate(self) -> float:
+        """What it states for that key."""
+        return self.learning_rate or self.embedding_rate
+
+    def at_rate(self, rate: float) -> Self:
+        """The same at another rate."""
+        change: dict[str, Any] = {self.swept: rate}
+        return replace(self, **change)
+
+    def text(self) -> str:
+        """The grid as a file."""
+        said = {
+            key.name: getattr(self, key.name)
+            for key in fields(self)
+            if key.name != "name" and getattr(self, key.name) != key.default
+        }
+        return "".join(f"{key} = {json.dumps(value)}\n" for key, value in said.items())
 
     @property
     def family(self) -> str:

@@ -11,6 +11,7 @@ from trainers.estimate import Estimate
 from trainers.grid import Grid, Grids, Size, load
 from trainers.status import State
 from trainers.train import Progress, Summary
+from trainers.tune import Sweep
 
 
 def grid_text(grid: Grid | Grids, size: Size) -> str:
@@ -65,8 +66,30 @@ def status_text(state: State) -> str:
     return "\n".join(lines + [f"failed  {name}: {why}" for name, why in state.failed.items()])
 
 
+def sweep_text(found: Sweep) -> str:
+    """The best rate of each width, and what the grid should state."""
+    lines = [
+        f"{found.key} of {format_count(found.tokens)} tokens; the grid states {found.given:.3g}",
+        f"{'width':>7} {'params':>9} {'best':>9} {'loss':>8} {'as stated':>10}",
+    ]
+    for one in found.widths:
+        best = "at an end" if one.rate is None else f"{one.rate:.3g}"
+        losses = " ".join(
+            f"{'-' if loss is None else f'{loss:.4f}':>{size}}"
+            for loss, size in ((one.loss, 8), (one.stated, 10))
+        )
+        lines.append(f"{one.width:>7} {format_count(one.params):>9} {best:>9} {losses}")
+    if found.rate is None:
+        lines.append("no width has its best inside the sweep; sweep wider with --span")
+    else:
+        lines.append(f"{found.key} = {found.rate:.3g} serves them all")
+    if found.drift is not None:
+        lines.append(f"best rate ~ width^{found.drift:.2f}; 0 is what the 1/width rule promises")
+    return "\n".join(lines)
+
+
 def _span(limits: tuple[int, int]) -> str:
-    return " to ".join(map(format_count, limits))
+    return " to ".join(dict.fromkeys(map(format_count, limits)))
 
 
 def _comment(line: str) -> bool:

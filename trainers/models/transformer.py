@@ -4,8 +4,8 @@ At a few hundred tokens a step the time goes into starting kernels, not into ari
 models of one shape that differ in their seed, therefore train as one batched model. No operation
 mixes them: replica g computes what it would compute alone.
 
-Pre-norm, rotary positions (Su et al. 2021, arXiv:2104.09864), causal attention, squared-ReLU MLPs
-(So et al. 2021, arXiv:2109.08668), untied embedding and head, no biases and no gains.
+Pre-norm, rotary positions, causal attention, squared-ReLU MLPs (So et al. 2021, arXiv:2109.08668),
+untied embedding and head, no biases and no gains.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,8 +16,7 @@ import torch.nn.functional as F  # noqa: N812 - so called everywhere
 from torch import Tensor, nn
 
 from scalefit.flops import ParamCount, TransformerShape
-
-ROTARY_BASE = 10_000.0
+from trainers.models.attention import attention, causal, rotations
 
 
 class Transformer(nn.Module):
@@ -32,6 +31,7 @@ class Transformer(nn.Module):
 
     offsets: Tensor
     rotation: Tensor
+    mask: Tensor
 
     def __init__(self, shape: TransformerShape, seeds: Sequence[int]) -> None:
         super().__init__()
@@ -55,8 +55,9 @@ class Transformer(nn.Module):
         self.head = zero(width, shape.vocab)
         offsets = shape.vocab * torch.arange(len(draws))
         self.register_buffer("offsets", offsets[:, None, None], persistent=False)
-        rotation = _rotation(shape.context, width // shape.heads)
+        rotation = rotations(shape.context, width // shape.heads)
         self.register_buffer("rotation", rotation, persistent=False)
+        self.register_buffer("mask", causal(shape.context), persistent=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Next-token logits (replicas, sequences * context, vocab).
@@ -77,13 +78,9 @@ class Transformer(nn.Module):
         `read` holds queries, keys and values (replicas, tokens, 3 * width).
         """
         shape = self.shape
-        heads = read.view(-1, shape.context, 3, shape.heads, shape.width // shape.heads)
-        pairs = torch.view_as_complex(heads[:, :, :2].view(*heads.shape[:2], 2, shape.heads, -1, 2))
-        turned = torch.view_as_real(pairs * self.rotation).flatten(-2)
-        query, key = turned.transpose(1, 3).unbind(2)
-        value = heads[:, :, 2].transpose(1, 2)
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return mixed.transpose(1, 2).reshape(read.shape[0], -1, shape.width)
+        parts = read.view(-1, shape.context, 3, shape.heads, shape.width // shape.heads)
+        mixed = attention(parts, self.rotation, self.mask)
+        return mixed.view(read.shape[0], -1, shape.width)
 
     def losses(self, batch: Tensor) -> Tensor:
         """Cross-entropy of every next token (replicas, sequences, context), in nats.
@@ -115,10 +112,3 @@ class Transformer(nn.Module):
 
 def _norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:])
-
-
-def _rotation(context: int, head_width: int) -> Tensor:
-    """Unit complex numbers (context, 1, 1, head_width / 2) of angle position * frequency."""
-    frequency = ROTARY_BASE ** (-torch.arange(0, head_width, 2) / head_width)
-    angle = torch.outer(torch.arange(context).float(), frequency)
-    return torch.polar(torch.ones_like(angle), angle)[:, None, None]

@@ -51,7 +51,8 @@ class Limited:
         if count <= there:
             return part
         further = passes(there, seed, count - there)
-        return part[np.concatenate([np.arange(there), further])]
+        again: Rows = part[np.concatenate([np.arange(there), further])]
+        return again
 
     def held_out(self, count: int) -> HeldOut:
         """As the source's."""

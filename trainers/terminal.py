@@ -1,0 +1,60 @@
+"""Training from the command line: what is said before, while and after a grid is trained."""
+
+import json
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scalefit.errors import ScalefitError
+from scalefit.terminal import Status, say
+from trainers.estimate import estimate
+from trainers.grid import Grid, Grids
+from trainers.report import estimate_text, grid_text, progress_text
+from trainers.train import Summary, left_of, train, worker_count
+
+
+def trained(
+    grid: Grid | Grids,
+    results: Path,
+    *,
+    as_json: bool,
+    workers: int | None,
+    device: str,
+    dry_run: bool,
+    **budget: Any,
+) -> Summary | None:
+    """Train a grid with progress on stderr; None if it was only to be said what would be trained.
+
+    Raises ScalefitError without torch, and what ``train`` raises.
+    """
+    if find_spec("torch") is None:
+        raise ScalefitError('training needs torch; install it with: pip install "scalefit[train]"')
+    size = grid.describe()
+    say([grid_text(grid, size)])
+    if dry_run:
+        count = worker_count(workers, device)
+        found = estimate(left_of(grid, results, count, **budget), count)
+        said = json.dumps(asdict(size) | {"left": asdict(found)})
+        click.echo(said if as_json else estimate_text(found, count))
+        return None
+    with Status() as status:
+        return train(
+            grid,
+            results,
+            workers=workers,
+            device=device,
+            report=lambda progress: status.show(progress_text(progress)),
+            **budget,
+        )
+
+
+def whole(done: Summary) -> None:
+    """Raise ScalefitError if some runs failed."""
+    if done.failed:
+        reasons = "" if len(done.failures) > 3 else ": " + "; ".join(done.failures)
+        raise ScalefitError(
+            f"{done.failed} runs failed{reasons}; the same command tries them again"
+        )
