@@ -55,6 +55,8 @@ def grids_answer(texts: Mapping[str, str]) -> tuple[list[dict[str, object]], str
 def status_text(state: State) -> str:
     """What became of the runs, and why some failed."""
     counts = [f"{state.done} done", f"{state.diverged} diverged", f"{len(state.failed)} failed"]
+    if state.undertuned:
+        counts[0] += f" ({state.undertuned} of them under-tuned: never fitted)"
     if state.missing is not None:
         counts.append(f"{state.missing} missing")
     lines = [", ".join(counts)]
