@@ -1,7 +1,6 @@
 """A grid is trained: what is done is skipped, the rest is handed out, and nothing is lost."""
 
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-import scalefit
 from scalefit.errors import GridError
 from scalefit.runs import finished, is_finished, write_failure, write_part
 from trainers import checkpoint
@@ -28,6 +26,7 @@ from trainers.launch.tasks import (
     Trained,
     tasks,
 )
+from trainers.launch.work import code
 from trainers.recipe import Row, Run
 
 FORETELLS = 0.02
@@ -85,15 +84,13 @@ def train(
     folder is left to it. Ctrl-C and SIGTERM save what is half trained, stop, and raise
     KeyboardInterrupt. Raises GridError if `results` cannot be written.
     """
-    runs, count = grid.runs(), worker_count(workers, device)
+    start = launcher or Local(workers=worker_count(workers, device), device=device)
+    runs, count = grid.runs(), start.workers
     _make_folder(results)
     missing = _missing(runs, results)
     left = affordable(missing, count, max_flops=max_flops, max_hours=max_hours)
     todo = tasks(left, count, _kept(results))
-    ledger = _Ledger(
-        todo=todo, results=results, claims=Claims(results), code=_code(), report=report
-    )
-    start = launcher or Local(workers=count, device=device)
+    ledger = _Ledger(todo=todo, results=results, claims=Claims(results), code=code(), report=report)
     try:
         with (
             _terminable(),
@@ -250,19 +247,3 @@ def _terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _code() -> str:
-    """The version, and the commit where the code is a git checkout."""
-    root = Path(scalefit.__file__).parents[1]
-    version = f"scalefit {scalefit.__version__}"
-    if not (root / ".git").exists():
-        return version
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude", "*"]
-    try:
-        answer = subprocess.run(  # noqa: S603 - a fixed command
-            command, capture_output=True, text=True, check=True, timeout=10
-        )
-    except (OSError, subprocess.SubprocessError):
-        return version  # no git here, or no commit yet
-    return f"{version} ({answer.stdout.strip()})"

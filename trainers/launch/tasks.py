@@ -75,6 +75,10 @@ class Launcher(Protocol):
     Closing the generator stops what still trains, and returns when it has stopped.
     """
 
+    @property
+    def workers(self) -> int:
+        """How many tasks it executes at once: groups are split by it."""
+
     def __call__(
         self, todo: Sequence[Task], *, claims: Claimed, results: Path
     ) -> Generator[tuple[Task, Message]]:

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 
+import scalefit
 from trainers.launch.tasks import Failed, Finished, Message, Task, Trained
 
 
@@ -71,3 +73,19 @@ def perform(
         if device.startswith("cuda"):
             torch.cuda.empty_cache()
     return Finished(rows=rows)
+
+
+def code() -> str:
+    """The version, and the commit where the code is a git checkout."""
+    root = Path(scalefit.__file__).parents[1]
+    version = f"scalefit {scalefit.__version__}"
+    if not (root / ".git").exists():
+        return version
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--exclude", "*"]
+    try:
+        answer = subprocess.run(  # noqa: S603 - a fixed command
+            command, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return version  # no git here, or no commit yet
+    return f"{version} ({answer.stdout.strip()})"
