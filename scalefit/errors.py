@@ -23,3 +23,7 @@ class GridError(ScalefitError):
 
 class QuantityError(ScalefitError, ValueError):
     """A text is not an amount of compute, parameters or tokens."""
+
+
+class StudyError(ScalefitError):
+    """A study cannot be run as asked."""

@@ -1,0 +1,1 @@
+"""What several studies need: data, networks, curvature, and how figures look."""
