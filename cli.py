@@ -21,7 +21,6 @@ from scalefit.options import (
     reading_options,
     refuse,
     terms_options,
-    training_options,
 )
 from scalefit.steps import (
     DEFAULT_LAW,
@@ -39,6 +38,7 @@ from scalefit.steps import (
     written,
 )
 from scalefit.terminal import Amount, Commands, FormName, say
+from trainers.options import grid_options, study_options, sweep_options, training_options
 
 SQUARES = "resampling is a little too sure of least squares; try --interval hc3"
 
@@ -53,6 +53,7 @@ def cli(ctx: click.Context) -> None:
     scalefit train-grid              train a grid of small models: results.parquet
     scalefit grids, scalefit status RESULTS   what can be trained, what was
     scalefit tune GRID               the learning rate that its models want
+    scalefit studies, scalefit study NAME   where power laws come from and where they break
     scalefit fit results.parquet     fit L(N, D) = E + A/N^alpha + B/D^beta to runs
     scalefit plan --flops 1e21       the size and data to train for a budget
     scalefit diagnose results.parquet   what speaks against the fit
@@ -69,18 +70,7 @@ def cli(ctx: click.Context) -> None:
 
 @cli.command("train-grid")
 @click.argument("grid", default="text", metavar="[GRID.toml|NAME]")
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("results.parquet"),
-    show_default=True,
-    help="Folder of parts, one a run; what is there is kept and skipped.",
-)
-@click.option(
-    "--seeds", type=click.IntRange(1), help="So many of each run, in place of the grid's."
-)
-@click.option("--max-flops", type=Amount("parse_flops"), help="Train the cheapest runs up to it.")
-@click.option("--max-hours", type=click.FloatRange(0, min_open=True), help="Likewise, by estimate.")
+@grid_options
 @training_options
 @json_option
 def train_grid_command(
@@ -110,29 +100,7 @@ def train_grid_command(
 
 @cli.command("tune")
 @click.argument("grid", default="text", metavar="[GRID.toml|NAME]")
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=Path("tune.parquet"),
-    show_default=True,
-    help="Folder of the sweep's runs.",
-)
-@click.option("--rates", type=click.IntRange(5, 99), default=7, show_default=True)
-@click.option(
-    "--span",
-    type=click.FloatRange(2, 1e6),
-    default=64.0,
-    show_default=True,
-    help="Highest rate over lowest, around the grid's own.",
-)
-@click.option("--tokens", type=Amount("parse_tokens"), help="Of each run [default: the fewest].")
-@click.option("--seeds", type=click.IntRange(1), default=2, show_default=True)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Write the grid with the rate found.",
-)
+@sweep_options
 @training_options
 @json_option
 def tune_command(
@@ -197,6 +165,41 @@ def status_command(results: Path, grid: str | None, as_json: bool) -> None:
 
     found = status(results, load(grid) if grid else None)
     click.echo(json.dumps(found.to_dict()) if as_json else status_text(found))
+
+
+@cli.command("studies")
+@json_option
+def studies_command(as_json: bool) -> None:
+    """The studies: phenomena of over-parameterised models that can be run.
+
+    \b
+    scalefit studies
+    """
+    from trainers.study import studies
+
+    found = studies()
+    width = max(map(len, found))
+    lines = [f"{name:<{width}}  {about}" for name, about in found.items()]
+    click.echo(json.dumps(found) if as_json else "\n".join(lines))
+
+
+@cli.command("study")
+@click.argument("name")
+@study_options
+@json_option
+def study_command(name: str, seeds: int | None, output: Path, full: bool, as_json: bool) -> None:
+    """Run a study: a table, a figure, and what was found.
+
+    \b
+    scalefit study epochs
+    scalefit study knots --seeds 20 --output figures
+    """
+    from trainers.report import study_text
+    from trainers.study import perform
+
+    done = perform(name, output, seeds=seeds, full=full)
+    click.echo(json.dumps(done.to_dict()) if as_json else study_text(done))
+    say([f"table   {done.table}", f"figure  {done.figure}"])
 
 
 @cli.command("fit")

@@ -47,7 +47,7 @@ INTERVALS = ("bootstrap", "size", "wild", "hc3", "profile")
 OBJECTIVES = ("huber-log", "lad-log", "mse-log", "mse", "asymmetric-mae")
 
 
-def _all(options: Sequence[Option]) -> Option:
+def together(options: Sequence[Option]) -> Option:
     """Several options as one decorator, in this order in --help."""
 
     def decorate(command: Command) -> Command:
@@ -58,7 +58,7 @@ def _all(options: Sequence[Option]) -> Option:
     return decorate
 
 
-fitting_options = _all(
+fitting_options = together(
     (
         click.option(
             "--objective",
@@ -129,7 +129,7 @@ def refuse(task: str) -> None:
             )
 
 
-reading_options = _all(
+reading_options = together(
     (
         click.option(
             "--drop-highest",
@@ -154,7 +154,7 @@ reading_options = _all(
 
 POSITIVE = click.FloatRange(0, min_open=True)
 
-question_options = _all(
+question_options = together(
     (
         click.option(
             "--flops", type=Amount("parse_flops", several=True),
@@ -167,7 +167,7 @@ question_options = _all(
 )  # fmt: skip
 """What is asked of a planner: one amount, or two that leave nothing open."""
 
-terms_options = _all(
+terms_options = together(
     (
         click.option(
             "--inference-tokens", type=Amount("parse_tokens"), metavar="T",
@@ -183,7 +183,7 @@ terms_options = _all(
 )  # fmt: skip
 """What is paid for and what is allowed."""
 
-hardware_options = _all(
+hardware_options = together(
     (
         click.option("--gpu", metavar="NAME", help="h100, a100, rtx-4090, tpu-v5p, ..."),
         click.option("--count", type=click.IntRange(1), help="How many of them."),
@@ -206,7 +206,7 @@ hardware_options = _all(
 )  # fmt: skip
 """On what it is trained, for how long and for how much."""
 
-building_options = _all(
+building_options = together(
     (
         click.option("--vocab", type=click.IntRange(2), default=32_768, show_default=True),
         click.option("--context", type=click.IntRange(2), default=2048, show_default=True),
@@ -225,19 +225,7 @@ building_options = _all(
 )  # fmt: skip
 """The model to build near N*, and how to train it."""
 
-training_options = _all(
-    (
-        click.option(
-            "--workers", type=click.IntRange(1),
-            help="Processes of one thread each [default: one a core].",
-        ),
-        click.option("--device", default="cpu", show_default=True, help="Where torch trains."),
-        click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop."),
-    )
-)  # fmt: skip
-"""Where and how runs are trained."""
-
-answer_options = _all(
+answer_options = together(
     (
         click.option(
             "--within", type=POSITIVE, multiple=True, default=(1.0, 5.0, 20.0), metavar="PERCENT",

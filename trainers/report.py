@@ -10,6 +10,7 @@ from scalefit.quantities import format_count, format_flops
 from trainers.estimate import Estimate
 from trainers.grid import Grid, Grids, Size, load
 from trainers.status import State
+from trainers.study import Outcome
 from trainers.train import Progress, Summary
 from trainers.tune import Sweep
 
@@ -87,6 +88,18 @@ def sweep_text(found: Sweep) -> str:
         lines.append(f"{found.key} = {found.rate:.3g} serves them all")
     if found.drift is not None:
         lines.append(f"best rate ~ width^{found.drift:.2f}; 0 is what the 1/width rule promises")
+    return "\n".join(lines)
+
+
+def study_text(done: Outcome) -> str:
+    """What a study found, and by which criterion."""
+    finding = done.finding
+    seeds = "1 seed" if done.seeds == 1 else f"{done.seeds} seeds"
+    head = f"{done.title}  ({seeds}, {duration(done.seconds)})"
+    verdict = "showed" if finding.showed else "did NOT show"
+    lines = [head, *wrap(f"{verdict}: {finding.criterion}", 98)]
+    for sentence in finding.text:
+        lines += wrap(sentence, 98, initial_indent="  ", subsequent_indent="  ")
     return "\n".join(lines)
 
 
