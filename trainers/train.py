@@ -163,13 +163,14 @@ class _Ledger:
             case Finished(rows=rows):
                 for run, run_rows in zip(task.runs, rows, strict=True):
                     self._write(run, run_rows)
-                self._let_go(task)
+                checkpoint.remove(self.results, [run.id for run in task.runs])
+                self.claims.release(task.runs)
             case Failed(reason=reason):
                 self.failed += len(task.runs)
                 self.failures.append(f"{_named(task)}: {reason}")
                 for run in task.runs:
                     write_failure(self.results, run.id, run.columns() | {"code": self.code}, reason)
-                self._let_go(task)
+                self.claims.release(task.runs)  # its checkpoint stays: the next try goes on from it
             case Elsewhere():
                 self.elsewhere += len(task.runs)
         self.report(self._progress())
@@ -186,10 +187,6 @@ class _Ledger:
             ) from error
         self.trained += 1
         self.diverged += any(row["status"] == "diverged" for row in rows)
-
-    def _let_go(self, task: Task) -> None:
-        checkpoint.remove(self.results, [run.id for run in task.runs])
-        self.claims.release(task.runs)
 
     def _progress(self) -> Progress:
         elapsed = time.monotonic() - self.began

@@ -14,11 +14,14 @@ import pytest
 
 from scalefit.errors import GridError
 from scalefit.runs import canonical_json, finished
+from trainers import checkpoint
 from trainers import train as train_module
 from trainers.claims import Claims
 from trainers.grid import Grids
 from trainers.launch.local import Local
 from trainers.launch.tasks import Failed, tasks
+from trainers.run import Keeper
+from trainers.run import train as train_runs
 from trainers.train import train
 
 ROOT = Path(__file__).parents[2]
@@ -236,3 +239,26 @@ def test_results_that_cannot_be_written_are_one_sentence(tiny, tmp_path, monkeyp
     monkeypatch.setattr(train_module, "write_part", full)
     with pytest.raises(GridError, match=r"No space left on device.*the same command goes on"):
         train(tiny, tmp_path / "results", workers=1, report=silent)
+
+
+def test_a_run_whose_worker_died_goes_on_from_its_checkpoint(tiny, tmp_path):
+    """The checkpoint of a failed task stays, and is gone once its runs are done."""
+    grid = replace(tiny, widths=(4,))
+    ids = [run.id for run in grid.runs()]
+    keeper = Keeper(folder=tmp_path, every=0.0)
+    reports = []
+
+    def die(flops, _losses):
+        reports.append(flops)
+        if len(reports) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_runs(grid.runs(), device="cpu", report=die, keeper=keeper)
+    assert checkpoint.kept(tmp_path) == [tuple(ids)]
+    assert train(grid, tmp_path, workers=1, device="nowhere", report=silent).failed == 3
+    assert checkpoint.kept(tmp_path) == [tuple(ids)]
+    done = train(grid, tmp_path, workers=1, report=silent)
+    assert done.trained == 3
+    assert done.flops < grid.describe().flops
+    assert checkpoint.kept(tmp_path) == []
