@@ -104,6 +104,7 @@ class Trainer:
         self.runs, self.run, self.device, self.report = runs, runs[0], device, report
         self.keeper, self.crowd = keeper or Keeper(), crowd or Crowd()
         self.source = self.run.open()
+        self.entropy = self.source.entropy  # once: a chain solves for it
         if dict(self.source.config()) != dict(self.run.source):
             raise GridError(
                 f"the source {self.run.origin} has changed since its runs were planned; "
@@ -226,7 +227,7 @@ class Trainer:
             "loss": loss.mean,
             "loss_unit": self.source.loss_unit,
             "loss_stderr": loss.stderr,
-            "source_entropy": self.source.entropy,
+            "source_entropy": self.entropy,
             "averaging": averaging,
             "device": self.device,
             "status": "diverged" if loss.mean is None else "ok",
@@ -240,8 +241,8 @@ class Trainer:
         both losses rise and fall with the same rare tokens, a smaller error.
         """
         means = self._row_losses()
-        if self.surprisal is not None and self.source.entropy is not None:
-            means = means - self.surprisal + self.source.entropy
+        if self.surprisal is not None and self.entropy is not None:
+            means = means - self.surprisal + self.entropy
         return [_loss(replica) for replica in means]
 
     @torch.inference_mode()

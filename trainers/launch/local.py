@@ -100,12 +100,14 @@ class _Worker:
         self.channel, theirs = context.Pipe()
         # a daemon ends with its parent even where nobody waits for it
         self.process = context.Process(target=_work, args=(theirs, device, results), daemon=True)
-        self.process.start()
+        with single_threaded():
+            self.process.start()
         theirs.close()  # else the end of the process would not close the pipe
         self.task: Task | None = None
+        self.began = False  # whether anything was heard of its task
 
     def give(self, task: Task) -> None:
-        self.task = task
+        self.task, self.began = task, False
         with suppress(OSError):  # it may be dead: receive() says so
             self.channel.send(task)
 
@@ -117,20 +119,21 @@ class _Worker:
         except (EOFError, OSError):
             self.process.join()
             message = Failed(reason=_cause(self.process.exitcode))
+        self.began = True
         if not isinstance(message, Trained):
             self.task = None
         return task, message
 
     def tell(self) -> None:
-        """To save its checkpoint and leave; one without a task has nothing to save."""
-        if self.task:
+        """To save its checkpoint and leave; one that has not begun has nothing to save."""
+        if self.task and self.began:
             self.process.terminate()
         else:
             self.process.kill()
 
     def stop(self) -> None:
         """Wait for a worker that was told to, and end one that was not or does not."""
-        if self.task:
+        if self.task and self.began:
             self._drain()
             self.process.join(PATIENCE)
         self.process.kill()
@@ -160,7 +163,6 @@ def _work(channel: connection.Connection, device: str, results: Path) -> None:
     stop = Flag()
     stop.listen()
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    single_threaded()
     while not stop():
         message = perform(
             channel.recv(), device=device, folder=results, told_to_stop=stop, say=channel.send

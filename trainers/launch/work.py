@@ -3,7 +3,8 @@
 import os
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -29,12 +30,24 @@ class Flag:
         signal.signal(signal.SIGTERM, self.set)
 
 
-def single_threaded() -> None:
-    """One thread for each process: small models gain nothing from more."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import torch
+THREADS = "OMP_NUM_THREADS"
 
-    torch.set_num_threads(1)
+
+@contextmanager
+def single_threaded() -> Iterator[None]:
+    """A process that is started within has one thread: small models gain nothing from more.
+
+    NumPy and PyTorch read the environment when they are loaded, before any code of ours runs.
+    """
+    before = os.environ.get(THREADS)
+    os.environ[THREADS] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[THREADS]
+        else:
+            os.environ[THREADS] = before
 
 
 def perform(
