@@ -1,4 +1,4 @@
-"""Parameters and training FLOPs of a decoder-only transformer, counted exactly.
+"""Parameters and training FLOPs of models, counted exactly: most of all transformers.
 
 Three conventions are in use, and a law fitted under one does not hold under another:
 
@@ -12,7 +12,10 @@ Three conventions are in use, and a law fitted under one does not hold under ano
 
 Here: every matrix product at 2 FLOPs for a multiply and an add, attention over the full square
 (kernels differ in how much of the masked half they skip), training at three times the forward pass.
-Table look-up, norms, activations, softmax and the optimiser are not counted.
+A layer that reads the data itself costs twice its forward pass in place of three times: nobody asks
+for the gradient of the data. Table look-up, norms, activations, pooling, softmax and the optimiser
+are not counted. "A token" is one prediction: of a sequence each of its tokens, else a whole image
+or a whole sample.
 """
 
 from dataclasses import dataclass
@@ -22,6 +25,8 @@ MLP_RATIO = 4
 """Hidden units of an MLP for each unit of width, where nothing else is said."""
 BACKWARD_AND_FORWARD = 3
 """Forward passes that training costs: one, and as much for each of the two gradients."""
+TAPS = 9
+"""Weights of a 3x3 convolution for each pair of channels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,7 @@ class ParamCount:
     attention: int
     mlp: int
     head: int
+    convolution: int = 0
 
     @property
     def total(self) -> int:
@@ -41,7 +47,7 @@ class ParamCount:
     @property
     def non_embedding(self) -> int:
         """All but the embedding table and the output matrix: N of Kaplan et al."""
-        return self.attention + self.mlp
+        return self.attention + self.mlp + self.convolution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +93,64 @@ class TransformerShape:
     def training_flops_per_token(self) -> float:
         """FLOPs of one token's forward and backward pass."""
         return BACKWARD_AND_FORWARD * sum(self.forward_flops_per_token().values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CnnShape:
+    """The sizes that determine a residual CNN without biases or gains; each image is a token.
+
+    Square images of `side` pixels and `channels` colours, in one of `classes`. `depth` 3x3
+    convolutions of `width` channels, the first from the pixels. Between them, at even distances,
+    the side is halved (rounded up) log2(side / 4) times, or as often as there is room for; then
+    follow an average over all places and a linear classifier.
+    """
+
+    side: int
+    channels: int
+    classes: int
+    width: int
+    depth: int
+
+    FAMILY: ClassVar[str] = "cnn"
+
+    @property
+    def context(self) -> int:
+        """One prediction an image."""
+        return 1
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The side at which each convolution works, (depth,)."""
+        stages = 1 + min(self.depth - 1, max(0, self.side.bit_length() - 3))
+        halvings = (layer * stages // self.depth for layer in range(self.depth))
+        return tuple(-(-self.side // 2**count) for count in halvings)
+
+    def params(self) -> ParamCount:
+        """Count the parameters by group."""
+        return ParamCount(
+            embedding=0,
+            attention=0,
+            mlp=0,
+            head=self.width * self.classes,
+            convolution=TAPS * self.width * (self.channels + (self.depth - 1) * self.width),
+        )
+
+    def forward_flops_per_token(self) -> dict[str, float]:
+        """FLOPs of one image's forward pass, by layer in the order of the computation.
+
+        Taps that meet the zeros around an image are counted like the others: kernels do them.
+        """
+        read = (self.channels, *[self.width] * (self.depth - 1))
+        layers = {
+            f"convolution {index}": 2.0 * TAPS * channels * self.width * side**2
+            for index, (channels, side) in enumerate(zip(read, self.sides, strict=True))
+        }
+        return layers | {"head": 2.0 * self.width * self.classes}
+
+    def training_flops_per_token(self) -> float:
+        """FLOPs of one image's forward and backward pass; pixels need no gradient."""
+        layers = self.forward_flops_per_token()
+        return BACKWARD_AND_FORWARD * sum(layers.values()) - layers["convolution 0"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,6 @@ from scalefit.undertuned import undertuned
 from trainers.grid import Grid, Grids
 from trainers.recipe import Run
 
-
 UNDERTUNED = "undertuned"
 COLUMNS = ["run_id", "status", "config", "loss", "tokens", "averaging"]
 

@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import scalefit
 from trainers.launch.tasks import Failed, Finished, Message, Task, Trained
+
+if TYPE_CHECKING:
+    from trainers.crowd import Crowd
 
 
 class Flag:
@@ -57,6 +61,7 @@ def perform(
     folder: Path | None,
     told_to_stop: Callable[[], bool],
     say: Callable[[Message], None],
+    crowd: "Crowd | None" = None,
 ) -> Message | None:
     """Train a task, go on where its checkpoint in `folder` stands, and return what became of it.
 
@@ -72,6 +77,7 @@ def perform(
             device=device,
             report=lambda flops, losses: say(Trained(flops=flops, losses=tuple(losses))),
             keeper=Keeper(folder=folder, told_to_stop=told_to_stop),
+            crowd=crowd,
         )
     except Stopped:
         return None

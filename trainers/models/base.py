@@ -6,15 +6,16 @@ Nothing here loads torch: a grid is planned without it.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, cast
 
 from scalefit.errors import GridError
-from scalefit.flops import MLP_RATIO, ParamCount, TransformerShape
+from scalefit.flops import MLP_RATIO, CnnShape, LinearShape, ParamCount, TransformerShape
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trainers.sources.base import Source
+    from trainers.sources.images import Images
 
 
 class Shape(Protocol):
@@ -109,11 +110,44 @@ def transformer_shape(layout: Layout, width: int, source: "Source") -> Transform
     )
 
 
+def cnn_shape(layout: Layout, width: int, source: "Source") -> CnnShape:
+    """Of the side and the colours that the source's images have."""
+    images = cast("Images", source)  # only such sources name this family
+    return CnnShape(
+        side=images.side,
+        channels=images.channels,
+        classes=images.classes,
+        width=width,
+        depth=layout.depth,
+    )
+
+
+def linear_shape(layout: Layout, width: int, source: "Source") -> LinearShape:
+    """The first `width` features; GridError if a sample has fewer."""
+    features = source.rows(0, 1).shape[1] - 1
+    if width > features:
+        raise GridError(
+            f"{layout.name}: width {width} is more than the {features} features of a sample; "
+            "choose a smaller width"
+        )
+    return LinearShape(width=width)
+
+
 FAMILIES: dict[str, Family] = {
     "transformer": Family(
         ("context", "depth", "head_width", "learning_rate", "embedding_rate"),
         transformer_shape,
         ("trainers.models.transformer", "Transformer"),
+    ),
+    "linear": Family(
+        ("embedding_rate",),
+        linear_shape,
+        ("trainers.models.linear", "Linear"),
+    ),
+    "cnn": Family(
+        ("depth", "learning_rate", "embedding_rate"),
+        cnn_shape,
+        ("trainers.models.cnn", "Cnn"),
     ),
 }
 

@@ -77,10 +77,21 @@ class Kind:
 SOURCES = {
     "text": Kind("trainers.sources.text", "transformer"),
     "markov": Kind("trainers.sources.markov", "transformer"),
+    "markov2": Kind("trainers.sources.markov", "transformer"),
+    "hierarchy": Kind("trainers.sources.hierarchy", "transformer"),
+    "regression": Kind("trainers.sources.regression", "linear"),
+    "digits": Kind("trainers.sources.images", "cnn"),
+    "shapes": Kind("trainers.sources.shapes", "cnn"),
 }
 """By name; `load(name, context)` of the module builds it."""
 
-FILES: dict[str, Kind] = {}
+FILES: dict[str, Kind] = {
+    ".txt": Kind("trainers.sources.files", "transformer"),
+    ".bin": Kind("trainers.sources.files", "transformer"),
+    ".npy": Kind("trainers.sources.files", "transformer"),
+    "cifar-10-binary.tar.gz": Kind("trainers.sources.images", "cnn"),
+    "cifar-100-binary.tar.gz": Kind("trainers.sources.images", "cnn"),
+}
 """By the ending of a file's name; the name is then the file's path."""
 
 
