@@ -5,7 +5,6 @@ averaged by DistributedDataParallel while the backward pass still runs (Li et al
 arXiv:2006.15704).
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,16 +43,6 @@ class Crowd:
         if self.size == 1:
             return yes
         return bool(self.sum(torch.tensor(float(yes), device=device)))
-
-
-def size() -> int:
-    """How many processes torchrun started, 1 where it did not."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def rank() -> int:
-    """The number of this process among them."""
-    return int(os.environ.get("RANK", "0"))
 
 
 @contextmanager

@@ -15,9 +15,30 @@ training_options: Option = together(
     (
         click.option(
             "--workers", type=click.IntRange(1),
-            help="Processes of one thread each [default: one a core].",
+            help="Processes of one thread each [default: one a core]; with slurm, jobs at once.",
         ),
         click.option("--device", default="cpu", show_default=True, help="Where torch trains."),
+        click.option(
+            "--launcher", type=click.Choice(["local", "slurm", "dask"]), default="local",
+            show_default=True, help="What executes the runs.",
+        ),
+        click.option(
+            "--scheduler", metavar="ADDRESS", help="Of the Dask cluster: tcp://host:8786."
+        ),
+        click.option("--slurm-partition", metavar="NAME", help="[default: the site's]"),
+        click.option(
+            "--slurm-minutes", type=click.IntRange(1),
+            help="Of one job [default: 60]; what needs more is requeued and goes on.",
+        ),
+        click.option("--slurm-cpus", type=click.IntRange(1), help="Of one job [default: 1]."),
+        click.option(
+            "--slurm-gpus", type=click.IntRange(0), help="Of one job [default: 1 on cuda, else 0]."
+        ),
+        click.option("--slurm-memory", metavar="SIZE", help="Of one job: 8G."),
+        click.option(
+            "--slurm-option", multiple=True, metavar="NAME=VALUE",
+            help="Any other of sbatch: account=physics. Repeatable.",
+        ),
         click.option("--dry-run", is_flag=True, help="Say what would be trained, and stop."),
     )
 )  # fmt: skip

@@ -12,8 +12,9 @@ from scalefit.errors import ScalefitError
 from scalefit.terminal import Status, say
 from trainers.estimate import estimate
 from trainers.grid import Grid, Grids
+from trainers.launch.choose import chosen, leads
 from trainers.report import estimate_text, grid_text, progress_text
-from trainers.train import Summary, left_of, train, worker_count
+from trainers.train import Summary, left_of, train
 
 
 def trained(
@@ -21,21 +22,28 @@ def trained(
     results: Path,
     *,
     as_json: bool,
-    workers: int | None,
-    device: str,
     dry_run: bool,
-    **budget: Any,
+    max_flops: float | None = None,
+    max_hours: float | None = None,
+    **where: Any,
 ) -> Summary | None:
-    """Train a grid with progress on stderr; None if it was only to be said what would be trained.
+    """Train a grid with progress on stderr; None if this process is not to say what came of it.
 
-    Raises ScalefitError without torch, and what ``train`` raises.
+    That is so for a dry run, which only says what would be trained, and under torchrun for all
+    processes but one. `where` are the arguments of ``launch.choose.chosen``. Raises ScalefitError
+    without torch, and what ``train`` raises.
     """
     if find_spec("torch") is None:
         raise ScalefitError('training needs torch; install it with: pip install "scalefit[train]"')
+    launcher = chosen(**where)
+    budget: dict[str, Any] = {"max_flops": max_flops, "max_hours": max_hours}
+    if not leads():
+        train(grid, results, launcher=launcher, report=lambda _: None, **budget)
+        return None
     size = grid.describe()
     say([grid_text(grid, size)])
     if dry_run:
-        count = worker_count(workers, device)
+        count = launcher.workers
         found = estimate(left_of(grid, results, count, **budget), count)
         said = json.dumps(asdict(size) | {"left": asdict(found)})
         click.echo(said if as_json else estimate_text(found, count))
@@ -44,8 +52,7 @@ def trained(
         return train(
             grid,
             results,
-            workers=workers,
-            device=device,
+            launcher=launcher,
             report=lambda progress: status.show(progress_text(progress)),
             **budget,
         )
