@@ -17,6 +17,8 @@ from scalefit.options import (
     hardware_options,
     json_option,
     level_option,
+    method_options,
+    outcome_options,
     question_options,
     reading_options,
     refuse,
@@ -26,6 +28,7 @@ from scalefit.steps import (
     DEFAULT_LAW,
     bare,
     choice,
+    curves_of,
     find_law,
     find_laws,
     fitted_by,
@@ -37,7 +40,7 @@ from scalefit.steps import (
     side_by_side,
     written,
 )
-from scalefit.terminal import Amount, Commands, FormName, say
+from scalefit.terminal import Amount, Commands, say
 from trainers.options import grid_options, study_options, sweep_options, training_options
 
 SQUARES = "resampling is a little too sure of least squares; try --interval hc3"
@@ -204,38 +207,11 @@ def study_command(name: str, seeds: int | None, output: Path, full: bool, as_jso
 
 @cli.command("fit")
 @click.argument("path")
-@click.option(
-    "--method",
-    type=click.Choice(["parametric", "isoflop", "envelope", "all"]),
-    default="parametric",
-    show_default=True,
-    help="Approach 3, 2 or 1 of Hoffmann et al. 2022, or all held against each other.",
-)
-@click.option(
-    "--form",
-    type=FormName(auto=True),
-    metavar="NAME|auto",
-    default="chinchilla",
-    show_default=True,
-    help="Of the law (scalefit laws --forms lists them), or the one that predicts best.",
-)
-@click.option("--variant", help="Of isoflop or envelope; see docs/approaches.md.")
+@method_options
 @fitting_options
 @reading_options
 @level_option
-@click.option("--audit", is_flag=True, help="Refit under every way to count N and C.")
-@click.option(
-    "--flops",
-    type=Amount("parse_flops", several=True),
-    help="Budgets at which --method all and --audit compare: 1e20,1e21.",
-)
-@click.option(
-    "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    metavar="FILE",
-    help="Where the law is written [default: beside PATH, as NAME.fit.json].",
-)
-@click.option("--figures/--no-figures", default=True, show_default=True, help="Draw NAME.fit.png.")
+@outcome_options
 @json_option
 def fit_command(
     path: str,
@@ -369,17 +345,25 @@ def plan_command(
 def diagnose_command(
     path: str, parameter: str, drop: int, by: str, form: str, as_json: bool, **reading: Any
 ) -> None:
-    """Say what speaks against the fit to the runs in PATH.
+    """Say what speaks against the fit to the runs in PATH, or what curves of losses say.
 
-    Residuals, the K rows (or runs, or sizes) that move a parameter most, other objectives.
+    Residuals, the K rows (or runs, or sizes) that move a parameter most, other objectives. A table
+    with the columns step and train_loss holds curves: each run gets its labels of C1 to C8, from
+    good (C1) over overfitted (C2) to unstable (C7, C8), and the reasons.
 
     \b
     scalefit diagnose results.parquet
     scalefit diagnose chinchilla.csv --drop-highest 5 --parameter a --drop 3
+    scalefit diagnose curves.parquet --column loss=val_loss
     """
     from scalefit.diagnosis.diagnose import diagnose
-    from scalefit.report.diagnosis import diagnosis_text
+    from scalefit.report.diagnosis import curves_text, diagnosis_text
 
+    curves = curves_of(path, **reading)
+    if curves is not None:
+        answer = json.dumps({"schema": 1, "curves": [one.to_dict() for one in curves]})
+        click.echo(answer if as_json else curves_text(curves))
+        return
     runs = read_runs(path, **reading)
     found = diagnose(runs, form=form, parameter=parameter, drop=drop, unit=by)
     click.echo(json.dumps(found.to_dict()) if as_json else diagnosis_text(found))

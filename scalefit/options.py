@@ -225,6 +225,43 @@ building_options = together(
 )  # fmt: skip
 """The model to build near N*, and how to train it."""
 
+method_options = together(
+    (
+        click.option(
+            "--method", type=click.Choice(["parametric", "isoflop", "envelope", "all"]),
+            default="parametric", show_default=True,
+            help="Approach 3, 2 or 1 of Hoffmann et al. 2022, or all held against each other.",
+        ),
+        click.option(
+            "--form", type=FormName(auto=True), metavar="NAME|auto", default="chinchilla",
+            show_default=True,
+            help="Of the law (scalefit laws --forms lists them), or the one that predicts best.",
+        ),
+        click.option("--variant", help="Of isoflop or envelope; see docs/approaches.md."),
+    )
+)  # fmt: skip
+"""What is fitted."""
+
+outcome_options = together(
+    (
+        click.option(
+            "--audit", is_flag=True, help="Refit under every way to count N and C."
+        ),
+        click.option(
+            "--flops", type=Amount("parse_flops", several=True),
+            help="Budgets at which --method all and --audit compare: 1e20,1e21.",
+        ),
+        click.option(
+            "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+            help="Where the law is written [default: beside PATH, as NAME.fit.json].",
+        ),
+        click.option(
+            "--figures/--no-figures", default=True, show_default=True, help="Draw NAME.fit.png."
+        ),
+    )
+)  # fmt: skip
+"""What comes of a fit."""
+
 answer_options = together(
     (
         click.option(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scalefit.diagnosis.audit import Audit
     from scalefit.diagnosis.choose import Choice
     from scalefit.diagnosis.compare import Comparison
+    from scalefit.diagnosis.curves import CurveDiagnosis
     from scalefit.fitting import Fit
     from scalefit.laws import Law
     from scalefit.planning import Plan
@@ -48,6 +49,25 @@ def read_runs(
     runs = read(path, columns=dict(columns), where=where, **wanted).without_highest(drop_highest)
     say(runs.notes)
     return runs
+
+
+def curves_of(
+    path: str, *, drop_highest: int, where: str | None, columns: tuple[tuple[str, str], ...]
+) -> "list[CurveDiagnosis] | None":
+    """What a table of curves says; None for a table of runs, or standard input.
+
+    Raises:
+        DataError: if rows of highest loss are to be left out, which only a fit has.
+    """
+    from scalefit.diagnosis.curves import diagnose_curves, read_curves
+    from scalefit.errors import DataError
+
+    found = None if path == "-" else read_curves(path, where=where, columns=dict(columns))
+    if found is not None and drop_highest:
+        raise DataError(
+            f"{path} holds curves, of which no rows can be spared; leave out --drop-highest"
+        )
+    return None if found is None else diagnose_curves(found, path)
 
 
 def needed(task: str, form: str) -> dict[str, Any]:

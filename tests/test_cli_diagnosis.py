@@ -125,3 +125,26 @@ def test_every_command_has_help_with_an_example(command: str, tmp_path: Path) ->
     done = run(command, "-h", cwd=tmp_path)
     assert done.returncode == 0
     assert f"  scalefit {command}" in done.stdout
+
+
+def test_a_table_of_curves_is_read_run_by_run(tmp_path: Path) -> None:
+    steps = pd.Series(range(300), dtype=float)
+    fast = 2.0 * 0.95**steps
+    good = pd.DataFrame(
+        {"run": "a", "step": steps, "train_loss": fast + 0.2, "val_loss": fast + 0.3}
+    )
+    rising = good.assign(run="b", val_loss=good["val_loss"] + steps / 300)
+    pd.concat([good, rising]).to_parquet(tmp_path / "curves.parquet")
+    done = run("diagnose", "curves.parquet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("curves of 2 runs\nC1     1  good")
+    assert "development loss was lowest" in done.stdout
+    answer = json.loads(run("diagnose", "curves.parquet", "--json", cwd=tmp_path).stdout)
+    assert [(one["run"], one["labels"]) for one in answer["curves"]] == [
+        ("a", ["C1"]), ("b", ["C2"]),
+    ]  # fmt: skip
+    only = run("diagnose", "curves.parquet", "--where", "run == 'b'", "--json", cwd=tmp_path)
+    assert len(json.loads(only.stdout)["curves"]) == 1
+    refused = run("diagnose", "curves.parquet", "--drop-highest", "2", cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "leave out --drop-highest" in refused.stderr

@@ -1,6 +1,10 @@
 """Diagnoses and back-tests as text: what was found in plain words, then the tables behind it."""
 
+from collections import Counter
+from collections.abc import Sequence
+
 from scalefit.diagnosis.backtest import Backtest, Cut, Forecast
+from scalefit.diagnosis.curves import LABELS, CurveDiagnosis
 from scalefit.diagnosis.diagnose import Diagnosis
 from scalefit.diagnosis.influence import Influence
 from scalefit.diagnosis.residuals import Group
@@ -30,6 +34,17 @@ def diagnosis_text(found: Diagnosis) -> str:
             *_sensitivity_rows(found.sensitivity),
         ]
     )
+
+
+def curves_text(found: Sequence[CurveDiagnosis]) -> str:
+    """How many runs carry each label, then each run with its labels and their reasons."""
+    counts = Counter(label for one in found for label in one.labels)
+    lines = [f"curves of {len(found)} run{'' if len(found) == 1 else 's'}"]
+    lines += [f"{label}  {counts[label]:>4}  {LABELS[label]}" for label in sorted(counts)]
+    for one in found:
+        lines += ["", *([one.run] if one.run else [])]
+        lines += [f"  {label}  {why}" for label, why in zip(one.labels, one.reasons, strict=True)]
+    return "\n".join(lines)
 
 
 def _group_row(group: Group) -> str:
