@@ -67,7 +67,7 @@ def described(runs: sf.Runs, form: str, truth: float) -> list[str]:
         f"{fit.law.params['alpha']:.3f}",
         f"{fit.law.params['beta']:.3f}",
         f"{rms:.2%}",
-        f"{beyond(runs, form):+.1%}",
+        f"{beyond(runs, form):.2%}",
     ]
 
 
@@ -80,13 +80,13 @@ def errors(runs: sf.Runs, fit: sf.Fit) -> np.ndarray:
 
 
 def beyond(runs: sf.Runs, form: str) -> float:
-    """Mean error for the largest size, by a fit to all the others."""
+    """Root mean square error for the largest size, by a fit to all the others."""
     largest = runs.frame["params"].max()
     others, held = (
         sf.read(runs.source, where=f"params_total {sign} {largest:.0f}") for sign in ("<", "==")
     )
     fit = sf.fit(others, form=form, bootstrap=0)
-    return float(np.expm1(errors(held, fit).mean()))
+    return float(np.sqrt(np.mean(errors(held, fit) ** 2)))
 
 
 if __name__ == "__main__":

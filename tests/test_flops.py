@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalefit.flops import TransformerShape, six_nd
+from scalefit.flops import CnnShape, TransformerShape, six_nd
 
 TINY = TransformerShape(vocab=10, context=3, width=4, depth=2, heads=2, hidden=16)
 
@@ -55,3 +55,36 @@ def test_exact_flops_are_the_rule_of_palm(width, depth, hidden, vocab, context):
 def test_six_nd_of_chinchilla():
     # Hoffmann et al. 2022, table A9: 70B parameters, 1.4T tokens, about 5.76e23
     assert six_nd(70e9, 1.4e12) == pytest.approx(5.88e23)
+
+
+def test_a_cnn_counted_by_hand():
+    shape = CnnShape(side=9, channels=3, classes=7, width=4, depth=3)
+    assert shape.sides == (9, 9, 5)
+    count = shape.params()
+    assert (count.convolution, count.head) == (9 * (3 * 4 + 2 * 4 * 4), 28)
+    assert (count.non_embedding, count.total) == (396, 424)
+    assert shape.forward_flops_per_token() == {
+        "convolution 0": 2 * 9 * 3 * 4 * 81,
+        "convolution 1": 2 * 9 * 4 * 4 * 81,
+        "convolution 2": 2 * 9 * 4 * 4 * 25,
+        "head": 2 * 4 * 7,
+    }
+    # pixels need no gradient, so the first layer costs two forward passes and not three
+    assert shape.training_flops_per_token() == 2 * 17496 + 3 * (23328 + 7200 + 56)
+    assert shape.context == 1
+
+
+@pytest.mark.parametrize(
+    ("side", "depth", "sides"),
+    [
+        (8, 1, (8,)),
+        (8, 2, (8, 4)),
+        (12, 4, (12, 12, 6, 6)),
+        (32, 2, (32, 16)),
+        (32, 4, (32, 16, 8, 4)),
+        (32, 8, (32, 32, 16, 16, 8, 8, 4, 4)),
+        (3, 5, (3, 3, 3, 3, 3)),
+    ],
+)
+def test_the_side_of_an_image_is_halved_at_even_distances(side, depth, sides):
+    assert CnnShape(side=side, channels=1, classes=2, width=2, depth=depth).sides == sides

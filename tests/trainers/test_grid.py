@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalefit.errors import GridError
-from trainers.grid import Grid, load, shipped
+from trainers.grid import Grid, Grids, load, shipped
 from trainers.grid_keys import KEYS, parse
 
 GOOD = {
@@ -42,11 +42,13 @@ def grid_of(**changes):
 @pytest.mark.parametrize("name", sorted(shipped()))
 def test_shipped_grids_load_and_say_how_large_they_are(name):
     grid = load(name)
+    parts = grid.parts if isinstance(grid, Grids) else (grid,)
     size = grid.describe()
-    assert grid.source == name
-    parts = len(grid.unique_tokens) or 1
-    assert size.runs == len(grid.widths) * len(grid.seeds) * parts == len(grid.runs())
-    assert size.tokens == (min(grid.tokens), max(grid.tokens))
+    assert {part.source for part in parts} == {name}
+    assert size.runs == sum(len(part.widths) * len(part.seeds) for part in parts)
+    assert size.runs == len(grid.runs())
+    counts = [count for part in parts for count in part.tokens]
+    assert size.tokens == (min(counts), max(counts))
     assert size.flops < 2e13
     assert size.params[0] < size.params[1] / 10
 

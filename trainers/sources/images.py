@@ -149,7 +149,8 @@ def _members(path: Path, kind: _Cifar) -> dict[str, Rows]:
         with tarfile.open(path, "r|gz") as archive:
             for member in archive:
                 name = PurePosixPath(member.name).name
-                content = archive.extractfile(member) if name in wanted else None
+                asked = name in wanted and member.isfile()  # a link could lead anywhere
+                content = archive.extractfile(member) if asked else None
                 if content is not None:
                     _check_size(member.size, f"{path}, {member.name}", kind)
                     found[name] = _rows(content.read(), f"{path}, {member.name}", kind)
