@@ -1,4 +1,4 @@
-"""Epoch-wise double descent: the test error of one model falls, rises and falls again in time.
+"""Epoch-wise double descent: the test error of one model falls, rises and falls again.
 
 Two groups of features, one a fiftieth of the other in scale, are learned by gradient descent on a
 linear model. The strong ones fit, then overfit the noise, while the weak ones have hardly begun:

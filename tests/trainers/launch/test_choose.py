@@ -48,7 +48,7 @@ def test_torchrun_is_recognised(together):
 @pytest.mark.parametrize(
     ("launcher", "options", "said"),
     [("local", {"scheduler": "tcp://a:1"}, "--scheduler means nothing with --launcher local"),
-     ("dask", {}, "--launcher dask needs the --scheduler"),
+     ("dask", {}, "--launcher dask needs --scheduler ADDRESS"),
      ("dask", {"scheduler": "a", "workers": 2}, "--workers means nothing with --launcher dask"),
      ("local", {"slurm_minutes": 3}, "--slurm-minutes means nothing with --launcher local"),
      ("dask", {"slurm_option": ("a=b",)}, "--slurm-option means nothing with --launcher dask"),

@@ -23,6 +23,7 @@ import sys
 from pathlib import Path
 from trainers.grid import load
 from trainers.launch import torchrun
+from trainers.launch.choose import leads
 from trainers.launch.torchrun import Torchrun
 from trainers.train import train
 torchrun.AGREE = 3.0
@@ -31,7 +32,10 @@ def tell(progress):
 if __name__ == "__main__":
     {break_it}
     done = train(load(sys.argv[1]), Path(sys.argv[2]), launcher=Torchrun(), report=tell)
-    print("done", done.trained, done.failed, *done.failures, flush=True)
+    if leads():
+        print("done", done.trained, done.failed, *done.failures, flush=True)
+    else:
+        assert done.trained == done.failed == 0
 """
 BREAK_ONE = """
     import os
