@@ -3,9 +3,9 @@
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
-from trainers.models.transformer import Transformer
 
 from scalefit.flops import TransformerShape
+from trainers.models.transformer import Transformer
 
 SHAPES = [
     TransformerShape(vocab=11, context=6, width=4, depth=1, heads=1, hidden=16),
