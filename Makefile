@@ -21,7 +21,7 @@ quickstart: .venv/ready
 	@echo "  $(BIN)/scalefit train-grid markov              a source whose entropy is known exactly"
 
 test: .venv/ready lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -40,7 +40,7 @@ def test_what_was_planned_is_what_the_grid_trains(tmp_path: Path) -> None:
         assert run.batch == model.batch
         assert run.ends == (model.steps,)
         assert run.tokens == (model.steps * model.batch_tokens,)
-        assert run.matrix_rate == pytest.approx(model.learning_rate, rel=1e-3)
+        assert run.rates["matrices"] == pytest.approx(model.learning_rate, rel=1e-3)
         # N is met to its nearest model and D to whole batches.
         assert run.tokens[0] == pytest.approx(one.tokens.value, rel=0.01)
         assert 6 * model.total * run.tokens[0] == pytest.approx(budget, rel=0.2)

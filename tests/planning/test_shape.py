@@ -59,8 +59,9 @@ def test_a_model_is_near_n_and_its_counts_add_up(
     assert model.batch & (model.batch - 1) == 0
     assert model.batch_tokens == model.batch * context
     assert model.steps == max(1, round(20 * params / model.batch_tokens))
-    # Measured over 18,999 models, at width 48 or more: .084; from 1e7 on .043, from 1e9 on .027.
-    bound = 0.1 if params < 1e7 else 0.05 if params < 1e9 else 0.03
+    # Measured over 18,999 models, at width 48 or more: .084; from 1e7 on .043 (and once .0505, by
+    # a search for the worst), from 1e9 on .027.
+    bound = 0.1 if params < 1e7 else 0.06 if params < 1e9 else 0.03
     assert abs(model.off) < (bound if shape.width >= 48 else TOO_FAR + 1e-9)
 
 

@@ -32,8 +32,8 @@ MOST = 2**24
 class Tokens:
     """Streams of symbols, cut into windows of `context` inputs and one further target.
 
-    `train` and `held` (tokens,) stay in their files until rows are asked for; `identity` says what
-    they hold, wherever the files lie.
+    `train` and `held` (tokens,) may stay in their files until rows are asked for; `identity` says
+    what they hold, wherever they lie.
     """
 
     context: int

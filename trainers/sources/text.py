@@ -7,14 +7,13 @@ so its digest belongs to the configuration of every run.
 
 import hashlib
 import sysconfig
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from scalefit.errors import GridError
-from trainers.sources.base import HeldOut, Rows, passes
+from trainers.sources.base import Rows
+from trainers.sources.files import Tokens
 
 ALPHABET = "\n" + "".join(map(chr, range(32, 127)))
 """The newline and the printable ASCII characters; any other character becomes a question mark."""
@@ -38,53 +37,7 @@ SKIPPED = frozenset(
 """Folders of tables, tests and other people's packages, which are not the library's own prose."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
-    """Both token streams, cut into windows of `context` inputs and one further target."""
-
-    context: int
-    train: Rows
-    held: Rows
-
-    @property
-    def classes(self) -> int:
-        """Number of symbols."""
-        return len(ALPHABET)
-
-    @property
-    def loss_unit(self) -> str:
-        """Every symbol is a token."""
-        return "nats/token"
-
-    @property
-    def entropy(self) -> None:
-        """Nobody knows it."""
-        return None
-
-    @property
-    def available(self) -> int:
-        """Training tokens of one epoch."""
-        return len(_windows(self.train, self.context)) * self.context
-
-    def config(self) -> Mapping[str, object]:
-        """What determines the tokens."""
-        digest = hashlib.sha256(self.train.tobytes() + b"|" + self.held.tobytes()).hexdigest()
-        return {"name": "text", "corpus_sha256": digest}
-
-    def rows(self, seed: int, count: int) -> Rows:
-        """The first `count` windows (count, context + 1) of the passes that `seed` shuffles."""
-        windows = _windows(self.train, self.context)
-        return windows[passes(len(windows), seed, count)]
-
-    def held_out(self, count: int) -> HeldOut:
-        """`count` windows spread evenly over the held-out files, all if there are fewer."""
-        windows = _windows(self.held, self.context)
-        count = min(count, len(windows))
-        spread = np.linspace(0, len(windows) - 1, count).astype(np.int64)
-        return HeldOut(rows=windows[spread], surprisal=None)
-
-
-def load(_name: str, context: int) -> Text:
+def load(_name: str, context: int) -> Tokens:
     """Read the standard library's sources; GridError where Python was installed without them."""
     root = Path(sysconfig.get_path("stdlib"))
     streams: dict[bool, list[Rows]] = {True: [], False: []}
@@ -98,8 +51,14 @@ def load(_name: str, context: int) -> Text:
             f"the source text needs Python's standard library as .py files, and {root} holds too "
             "few; train the grid markov, or use a Python that brings its sources"
         )
-    return Text(
-        context=context, train=np.concatenate(streams[False]), held=np.concatenate(streams[True])
+    train, held = np.concatenate(streams[False]), np.concatenate(streams[True])
+    digest = hashlib.sha256(train.tobytes() + b"|" + held.tobytes()).hexdigest()
+    return Tokens(
+        context=context,
+        classes=len(ALPHABET),
+        train=train,
+        held=held,
+        identity={"name": "text", "corpus_sha256": digest},
     )
 
 
@@ -123,11 +82,3 @@ def _symbols() -> bytes:
 
 
 _SYMBOLS = _symbols()
-
-
-def _windows(stream: Rows, context: int) -> Rows:
-    """Views (windows, context + 1) whose inputs do not overlap.
-
-    The last target of one is the first input of the next.
-    """
-    return np.lib.stride_tricks.sliding_window_view(stream, context + 1)[::context]
