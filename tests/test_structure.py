@@ -1,7 +1,10 @@
 """What keeps the house in shape: import directions, file sizes, no machine's paths."""
 
+import re
 import subprocess
 import sys
+
+import pytest
 
 from tests.conftest import ROOT
 
@@ -31,12 +34,13 @@ def test_scalefit_works_without_torch_and_without_trainers() -> None:
     assert int(done.stdout) > 15
 
 
-def test_training_without_torch_says_what_to_install(tmp_path) -> None:
+@pytest.mark.parametrize("command", [["train-grid", "markov"], ["study", "epochs"]])
+def test_training_without_torch_says_what_to_install(tmp_path, command) -> None:
     code = (
         "import sys, importlib.util as u\n"
         "real = u.find_spec\n"
         "u.find_spec = lambda name, *a: None if name == 'torch' else real(name, *a)\n"
-        "sys.argv = ['scalefit', 'train-grid', 'markov']\n"
+        f"sys.argv = ['scalefit', *{command!r}]\n"
         "from scalefit.__main__ import main\n"
         "main()"
     )
@@ -45,7 +49,7 @@ def test_training_without_torch_says_what_to_install(tmp_path) -> None:
         env={"PYTHONPATH": str(ROOT), "PATH": ""},
     )  # fmt: skip
     assert done.returncode == 1
-    assert 'pip install "scalefit[train]"' in done.stderr
+    assert re.search(r'pip install "scalefit\[(train|studies)\]"', done.stderr)
     assert "Traceback" not in done.stderr
 
 

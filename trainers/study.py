@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from importlib import import_module, resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,15 +108,22 @@ def perform(name: str, output: Path, *, seeds: int | None = None, full: bool = F
     """Run a study; write `output`/NAME.parquet and NAME.png, over what an earlier run left there.
 
     Raises:
-        StudyError: if there is no such study, it has nothing fuller, or nothing can be written.
+        StudyError: if there is no such study, it has nothing fuller, torch is missing, or nothing
+            can be written.
     """
+    if name in studies() and find_spec("torch") is None:
+        raise StudyError('studies need torch; install it with: pip install "scalefit[studies]"')
     chosen = study(name)
     if full and not chosen.has_full:
         raise StudyError(f"the study {name} has no fuller form; leave out --full")
     count = chosen.seeds if seeds is None else seeds
     table_path, figure_path = _places(output, name)
+    from threadpoolctl import threadpool_limits  # it comes with the same extra
+
     begin = time.perf_counter()
-    table = chosen.run(range(count), full)
+    # many small matrices: more threads wait for each other longer than they compute
+    with threadpool_limits(1):
+        table = chosen.run(range(count), full)
     seconds = time.perf_counter() - begin
     finding = chosen.find(table)
     _write(lambda path: table.to_parquet(path, index=False), table_path)
