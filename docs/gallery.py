@@ -17,7 +17,7 @@ from trainers.study import perform, studies, study
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "gallery"
-WIDTH = 1000
+WIDTH = 900
 """Pixels of a figure."""
 
 
@@ -73,9 +73,8 @@ def entry(name: str, about: str, said: dict[str, object]) -> list[str]:
 def _small(figure: Path, place: Path) -> None:
     with Image.open(figure) as image:
         height = round(image.height * WIDTH / image.width)
-        image.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS).quantize(64).save(
-            place, optimize=True
-        )
+        smaller = image.convert("RGB").resize((WIDTH, height), Image.Resampling.LANCZOS)
+        smaller.save(place, optimize=True)
 
 
 if __name__ == "__main__":
