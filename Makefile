@@ -31,5 +31,5 @@ lint: .venv/ready
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,slurm,dask,images]" --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,slurm,dask,images,tokenizers]" --group dev
 	@touch $@
