@@ -53,6 +53,41 @@ def test_training_without_torch_says_what_to_install(tmp_path, command) -> None:
     assert "Traceback" not in done.stderr
 
 
+WITHOUT_EXTRAS = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {"torch", "filelock", "submitit", "distributed", "sklearn",
+                                      "threadpoolctl", "tokenizers"}:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+sys.argv = ["scalefit", *sys.argv[1:]]
+from scalefit.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["grids"], 'digits: the source digits needs scikit-learn.*"scalefit\\[images\\]"'),
+        (["grids", "text"], 'source = "text"'),
+        (["studies"], "knots  "),
+        (["status", "."], "0 done"),
+        (["tune", "--help"], "learning rate"),
+    ],
+)
+def test_what_needs_no_extra_works_without(tmp_path, command, said) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS, *command], cwd=tmp_path, capture_output=True,
+        text=True, check=False, env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert re.search(said, done.stdout, re.DOTALL)
+
+
 def test_rooms_stay_small() -> None:
     long = {
         str(path.relative_to(ROOT)): count

@@ -6,11 +6,13 @@ system the locks hold between machines where it has them (NFS from version 4 on)
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TYPE_CHECKING
 
 from scalefit.runs import is_finished
 from trainers.recipe import Run
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 ENDING = ".lock"
 
@@ -47,6 +49,8 @@ class Claims:
     def _take(self, run: str) -> bool:
         if run in self.held:
             return True
+        from filelock import FileLock, Timeout  # it comes with torch, and is not asked for before
+
         lock = FileLock(self._file(run))
         try:
             lock.acquire(timeout=0)

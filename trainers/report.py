@@ -6,6 +6,7 @@ from itertools import takewhile
 from pathlib import Path
 from textwrap import wrap
 
+from scalefit.errors import GridError
 from scalefit.quantities import format_count, format_flops
 from trainers.estimate import Estimate
 from trainers.grid import Grid, Grids, Size, load
@@ -41,14 +42,19 @@ def estimate_text(found: Estimate, workers: int) -> str:
 
 def grids_answer(texts: Mapping[str, str]) -> tuple[list[dict[str, object]], str]:
     """The grids that ship, as data and as text: what each is for, and how large."""
-    found, lines = [], []
+    found, lines = list[dict[str, object]](), list[str]()
     for name, text in texts.items():
-        size = load(name).describe()
         what = " ".join(line[2:] for line in takewhile(_comment, text.splitlines()))
-        found.append({"name": name, "about": what, **asdict(size)})
-        params, tokens = (_span(limits) for limits in (size.params, size.tokens))
-        amount = format_flops(size.flops)
-        lines.append(f"{name}: {size.runs} runs, {amount} FLOP, N {params}, D {tokens}")
+        try:
+            size = load(name).describe()
+        except GridError as error:  # a source that needs something which is not here
+            found.append({"name": name, "about": what, "lacks": str(error)})
+            lines.append(f"{name}: {error}")
+        else:
+            found.append({"name": name, "about": what, **asdict(size)})
+            params, tokens = (_span(limits) for limits in (size.params, size.tokens))
+            amount = format_flops(size.flops)
+            lines.append(f"{name}: {size.runs} runs, {amount} FLOP, N {params}, D {tokens}")
         lines += wrap(what, 98, initial_indent="    ", subsequent_indent="    ")
     return found, "\n".join(lines)
 
