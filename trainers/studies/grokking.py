@@ -147,9 +147,9 @@ def find(table: pd.DataFrame) -> Finding:
         f"start as 99 % of the shown ones, of which 10 % at most were then known; in four seeds of "
         "five",
         text=(
-            f"The shown pairs are fitted after {_span(main['fitted'])} steps, when {main['before'].mean():.1%} of the others are "
-            f"right (chance: {1 / PRIME:.1%}); these follow after "
-            f"{_span(main['understood'])}, "
+            f"The shown pairs are fitted after {_span(main['fitted'])} steps, when "
+            f"{main['before'].mean():.1%} of the others are right (chance: {1 / PRIME:.1%}); these "
+            f"follow after {_span(main['understood'])}, "
             f"{ratio.median():.1f} times as late, in {int(late.sum())} of {len(main)} seeds.",
             f"With twice the weight decay they follow {sooner.median():.1f} times as late: how "
             "long it takes is set by the decay.",
