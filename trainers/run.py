@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -196,12 +196,7 @@ class Trainer:
     def _note(self, steps: int, seconds: float) -> None:
         trunk, branch = self.place.seconds
         passed = (trunk, branch + seconds) if self.place.branch else (trunk + seconds, branch)
-        self.place = Place(
-            end=self.place.end,
-            branch=self.place.branch,
-            step=self.place.step + steps,
-            seconds=passed,
-        )
+        self.place = replace(self.place, step=self.place.step + steps, seconds=passed)
 
     def _batches(self, start: int, steps: int) -> tuple[Tensor, ...]:
         """The batches (replicas, batch, row) of `steps` steps."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalefit.errors import StudyError
+from scalefit.fitting.files import replace_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,12 +95,14 @@ def studies() -> dict[str, str]:
 
 
 def study(name: str) -> Study:
-    """The study of this name; StudyError names the nearest."""
+    """The study of this name; StudyError names the nearest, or says that torch is missing."""
     known = studies()
     if name not in known:
         close = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f'did you mean "{close[0]}"?' if close else "scalefit studies lists them"
         raise StudyError(f'there is no study "{name}"; {hint}')
+    if find_spec("torch") is None:
+        raise StudyError('studies need torch; install it with: pip install "scalefit[studies]"')
     found: Study = import_module(f"trainers.studies.{name.replace('-', '_')}").STUDY
     return found
 
@@ -111,8 +114,6 @@ def perform(name: str, output: Path, *, seeds: int | None = None, full: bool = F
         StudyError: if there is no such study, it has nothing fuller, torch is missing, or nothing
             can be written.
     """
-    if name in studies() and find_spec("torch") is None:
-        raise StudyError('studies need torch; install it with: pip install "scalefit[studies]"')
     chosen = study(name)
     if full and not chosen.has_full:
         raise StudyError(f"the study {name} has no fuller form; leave out --full")
@@ -154,12 +155,7 @@ def _places(output: Path, name: str) -> tuple[Path, Path]:
 
 
 def _write(save: Callable[[Path], object], path: Path) -> None:
-    """Write a file wholly or not at all."""
-    temporary = path.with_name(f".tmp.{path.name}")
     try:
-        save(temporary)
-        temporary.replace(path)
+        replace_file(path, save)
     except OSError as error:
         raise StudyError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -10,12 +10,13 @@ from pathlib import Path
 from types import FrameType
 
 from scalefit.errors import GridError
-from scalefit.runs import finished, is_finished, write_failure, write_part
+from scalefit.runs import finished, is_finished
 from trainers import checkpoint
 from trainers.claims import Claims
 from trainers.estimate import affordable
 from trainers.grid import Grid, Grids
-from trainers.launch.local import Local, available_workers
+from trainers.launch.local import Local, worker_count
+from trainers.launch.parts import write_reason, write_rows
 from trainers.launch.tasks import (
     Elsewhere,
     Failed,
@@ -116,11 +117,6 @@ def left_of(
     return affordable(missing, workers, max_flops=max_flops, max_hours=max_hours)
 
 
-def worker_count(workers: int | None, device: str) -> int:
-    """As asked for; else one a core, or one where the device is not the CPU."""
-    return workers or (available_workers() if device == "cpu" else 1)
-
-
 def _missing(runs: Sequence[Run], results: Path) -> list[Run]:
     done = finished(results)
     return [run for run in runs if run.id not in done]
@@ -169,7 +165,7 @@ class _Ledger:
                 self.failed += len(task.runs)
                 self.failures.append(f"{_named(task)}: {reason}")
                 for run in task.runs:
-                    write_failure(self.results, run.id, run.columns() | {"code": self.code}, reason)
+                    write_reason(self.results, run, reason, self.code)
                 self.claims.release(task.runs)  # its checkpoint stays: the next try goes on from it
             case Elsewhere():
                 self.elsewhere += len(task.runs)
@@ -177,9 +173,7 @@ class _Ledger:
 
     def _write(self, run: Run, rows: list[Row]) -> None:
         try:
-            # a job of a cluster writes its own part
-            if not is_finished(self.results, run.id):
-                write_part(self.results, run.id, [row | {"code": self.code} for row in rows])
+            write_rows(self.results, run, rows, self.code)
         except OSError as error:
             raise GridError(
                 f"{self.results} cannot be written ({error.strerror}); {self.trained} runs of this "

@@ -14,7 +14,7 @@ import numpy as np
 
 from scalefit.errors import FitError, GridError
 from scalefit.fitting.files import replace_text
-from scalefit.runs import read
+from scalefit.runs import Runs, finished, read
 from scalefit.sweeps import NEEDED, best_of_sweep
 from trainers.grid import Grid, Grids
 from trainers.recipe import Run
@@ -94,10 +94,9 @@ def tuned(grid: Grid | Grids, sweep: Grids, results: Path) -> Sweep:
     """What the runs of a sweep say that lie in a folder of results."""
     assert isinstance(grid, Grid)  # a sweep was made of it
     runs = sweep.runs()
-    found = tuple(
-        _width(grid, [run for run in runs if run.shape.width == width], results)
-        for width in sorted(grid.widths)
-    )
+    widths = [[run for run in runs if run.shape.width == width] for width in sorted(grid.widths)]
+    table = _table(widths, results)
+    found = tuple(_width(grid, of_width, table) for of_width in widths)
     known = [(one.width, one.rate) for one in found if one.rate is not None]
     logs = np.log(np.array(known, dtype=float).reshape(-1, 2))
     return Sweep(
@@ -126,16 +125,21 @@ def save(found: Sweep, grid: Grid | Grids, path: Path) -> Path:
     return path
 
 
-def _width(grid: Grid, runs: Sequence[Run], results: Path) -> Tuned:
-    ids = {run.id for run in runs}
-    paths = [results / f"{run}.parquet" for run in sorted(ids)]
-    missing = sum(not path.exists() for path in paths)
-    if missing:
-        raise GridError(f"{results} lacks {missing} runs of the sweep; run the same command again")
-    table = read(results, where="averaging == 'cooldown'", needed=NEEDED)
-    mine = table.frame["run_id"].isin(ids)
+def _table(widths: Sequence[Sequence[Run]], results: Path) -> Runs:
+    """The annealed rows in the folder; GridError for the first width that lacks runs."""
+    done = finished(results)
+    for runs in widths:
+        missing = sum(run.id not in done for run in runs)
+        if missing:
+            raise GridError(
+                f"{results} lacks {missing} runs of the sweep; run the same command again"
+            )
+    return read(results, where="averaging == 'cooldown'", needed=NEEDED)
+
+
+def _width(grid: Grid, runs: Sequence[Run], table: Runs) -> Tuned:
     rates = {run.id: _stated(run) for run in runs}
-    frame = table.frame[mine].assign(lr=table.frame["run_id"][mine].map(rates))
+    frame = table.frame.assign(lr=table.frame["run_id"].map(rates)).dropna(subset="lr")
     means = frame.groupby("lr")["loss"].mean()
     own = min((_stated(run) for run in runs), key=lambda rate: abs(np.log(rate / grid.rate)))
     width, params = runs[0].shape.width, runs[0].shape.params().total

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from scalefit.errors import FitError
@@ -62,10 +63,15 @@ def save(fit: Fit, path: Path) -> Path:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write a file wholly or not at all, in place of what is there; OSError if that cannot be."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a text wholly or not at all, in place of what is there; OSError if that cannot be."""
+    replace_file(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def replace_file(path: Path, save: Callable[[Path], object]) -> None:
+    """The same for whatever `save` writes into the path it is given, which has the same suffix."""
+    temporary = path.with_name(f".{os.getpid()}.tmp.{path.name}")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        save(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -15,9 +15,9 @@ import pytest
 from scalefit.errors import GridError
 from scalefit.runs import canonical_json, finished
 from trainers import checkpoint
-from trainers import train as train_module
 from trainers.claims import Claims
 from trainers.grid import Grids
+from trainers.launch import parts
 from trainers.launch.local import Local
 from trainers.launch.tasks import Failed, tasks
 from trainers.run import Keeper
@@ -36,10 +36,6 @@ if __name__ == "__main__":
     except KeyboardInterrupt:
         sys.exit(130)
 """
-KEYS = [
-    "source", "context", "widths", "depth", "head_width", "tokens", "seeds", "batch",
-    "learning_rate", "embedding_rate", "warmup", "cooldown", "held_out",
-]  # fmt: skip
 
 
 def silent(_progress):
@@ -52,9 +48,7 @@ def losses(folder):
 
 
 def save(grid, path):
-    lines = [(key, getattr(grid, key)) for key in KEYS]
-    lines = [(key, list(value) if isinstance(value, tuple) else value) for key, value in lines]
-    path.write_text("\n".join(f"{key} = {value!r}" for key, value in lines))
+    path.write_text(grid.text())
     return path
 
 
@@ -236,7 +230,7 @@ def test_results_that_cannot_be_written_are_one_sentence(tiny, tmp_path, monkeyp
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(train_module, "write_part", full)
+    monkeypatch.setattr(parts, "write_part", full)
     with pytest.raises(GridError, match=r"No space left on device.*the same command goes on"):
         train(tiny, tmp_path / "results", workers=1, report=silent)
 

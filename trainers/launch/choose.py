@@ -7,7 +7,7 @@ from typing import Any
 
 from scalefit.errors import GridError
 from trainers.launch.dask import Dask
-from trainers.launch.local import Local, available_workers
+from trainers.launch.local import Local, worker_count
 from trainers.launch.slurm import Slurm
 from trainers.launch.tasks import Launcher
 from trainers.launch.torchrun import Torchrun
@@ -62,8 +62,7 @@ def chosen(
                 "--launcher dask needs --scheduler ADDRESS, which dask scheduler prints"
             )
         return Dask(address=scheduler, device=device)
-    count = workers or (available_workers() if device == "cpu" else 1)
-    return Local(workers=count, device=device)
+    return Local(workers=worker_count(workers, device), device=device)
 
 
 def _refuse(names: Sequence[str], launcher: str) -> None:

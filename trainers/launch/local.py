@@ -58,6 +58,11 @@ def available_workers() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def worker_count(workers: int | None, device: str) -> int:
+    """As asked for; else one a core, or one where the device is not the CPU."""
+    return workers or (available_workers() if device == "cpu" else 1)
+
+
 class _Pool:
     """The workers that live."""
 

@@ -1,4 +1,4 @@
-"""What the launchers that leave this machine share: a finished run's rows, and its last losses."""
+"""A run's part of the results: how it is written, by whom the run was trained, and read again."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,8 +6,23 @@ from typing import cast
 
 import pyarrow.parquet as pq
 
+from scalefit.runs import is_finished, write_failure, write_part
 from trainers.launch.tasks import Task, Trained
 from trainers.recipe import Row, Run
+
+
+def write_rows(results: Path, run: Run, rows: Sequence[Row], code: str) -> None:
+    """Write the part of a finished run, unless whoever trained it has done so.
+
+    `code` is the column that names this code. Raises DataError if it cannot be written.
+    """
+    if not is_finished(results, run.id):
+        write_part(results, run.id, [row | {"code": code} for row in rows])
+
+
+def write_reason(results: Path, run: Run, reason: str, code: str) -> None:
+    """Write that a run failed, and why; DataError if it cannot be written."""
+    write_failure(results, run.id, run.columns() | {"code": code}, reason)
 
 
 def rows_of(results: Path, run: Run) -> list[Row]:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scalefit.errors import DataError
-from scalefit.runs import is_finished, write_failure, write_part
 from trainers import checkpoint
 from trainers.claims import Claims
+from trainers.launch.parts import write_reason, write_rows
 from trainers.launch.tasks import Elsewhere, Failed, Finished, Message, Task, Trained, claimed
 from trainers.launch.work import Flag, perform
 
@@ -71,14 +71,11 @@ class Job:
             match message:
                 case Finished(rows=all_rows):
                     for run, rows in zip(task.runs, all_rows, strict=True):
-                        if not is_finished(self.results, run.id):
-                            coded = [row | {"code": self.code} for row in rows]
-                            write_part(self.results, run.id, coded)
+                        write_rows(self.results, run, rows, self.code)
                     checkpoint.remove(self.results, [run.id for run in task.runs])
                 case Failed(reason=reason):
                     for run in task.runs:
-                        told = run.columns() | {"code": self.code}
-                        write_failure(self.results, run.id, told, reason)
+                        write_reason(self.results, run, reason, self.code)
         except (DataError, OSError) as error:
             return Failed(reason=str(error))
         return message

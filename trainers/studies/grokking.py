@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.optim import AdamW
+from trainers.studies.tools.lines import seed_lines
 from trainers.study import Finding, Study
 
 PRIME, HIDDEN, RATE, EVERY = 31, 128, 5e-3, 20
@@ -191,10 +192,7 @@ def draw(table: pd.DataFrame) -> Figure:
 def _draw_arm(axes: Axes, rows: pd.DataFrame) -> None:
     rows = rows[rows["step"] > 0]  # the axis is logarithmic
     for name, colour, label in (("train", QUIET, "shown"), ("test", FRONTIER, "not shown")):
-        for _, part in rows.groupby("seed"):
-            axes.plot(part["step"], part[name], color=colour, lw=0.6, alpha=0.4)
-        mean = rows.groupby("step")[name].mean()
-        axes.plot(mean.index, mean, color=colour, lw=2.0, label=label)
+        seed_lines(axes, rows, "step", name, colour=colour, label=label, lw=2.0)
     axes.axhline(1 / PRIME, color="0.6", lw=0.8, ls=":")
     axes.set(xscale="log", xlabel="steps of AdamW, full batch")
 

@@ -63,14 +63,8 @@ def torchrun(*arguments, cwd=ROOT):
 
 
 def save(tmp_path, grid):
-    keys = [
-        "source", "context", "widths", "depth", "head_width", "tokens", "seeds", "batch",
-        "learning_rate", "embedding_rate", "warmup", "cooldown", "held_out",
-    ]  # fmt: skip
-    lines = [(key, getattr(grid, key)) for key in keys]
-    lines = [(key, list(value) if isinstance(value, tuple) else value) for key, value in lines]
     path = tmp_path / "grid.toml"
-    path.write_text("\n".join(f"{key} = {value!r}" for key, value in lines))
+    path.write_text(grid.text())
     return path
 
 
