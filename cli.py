@@ -40,7 +40,7 @@ from scalefit.steps import (
     side_by_side,
     written,
 )
-from scalefit.terminal import Amount, Commands, say
+from scalefit.terminal import Amount, Commands, Status, say
 from trainers.options import grid_options, study_options, sweep_options, training_options
 
 SQUARES = "resampling is a little too sure of least squares; try --interval hc3"
@@ -190,7 +190,7 @@ def studies_command(as_json: bool) -> None:
 @click.argument("name")
 @study_options
 @json_option
-def study_command(name: str, seeds: int | None, output: Path, full: bool, as_json: bool) -> None:
+def study_command(name: str, output: Path, as_json: bool, **options: Any) -> None:
     """Run a study: a table, a figure, and what was found.
 
     \b
@@ -200,7 +200,8 @@ def study_command(name: str, seeds: int | None, output: Path, full: bool, as_jso
     from trainers.report import study_text
     from trainers.study import perform
 
-    done = perform(name, output, seeds=seeds, full=full)
+    with Status() as status:
+        done = perform(name, output, tell=status.show, **options)
     click.echo(json.dumps(done.to_dict()) if as_json else study_text(done))
     say([f"table   {done.table}", f"figure  {done.figure}"])
 

@@ -93,6 +93,10 @@ study_options: Option = together(
             help="Where the table and the figure go.",
         ),
         click.option("--full", is_flag=True, help="The papers' own size; may want a GPU."),
+        click.option(
+            "--data", type=FILE, metavar="FILE",
+            help="Your own data, for the studies that read some.",
+        ),
     )
 )  # fmt: skip
 """How a study is run."""

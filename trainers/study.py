@@ -7,7 +7,8 @@ Everything that is said or drawn comes from the table, so that whoever has the t
 
 import ast
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from importlib import import_module, resources
@@ -40,6 +41,29 @@ class Finding:
     numbers: dict[str, float]
 
 
+def _silent(_text: str) -> None:
+    """Nobody listens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What a study is asked to run.
+
+    Attributes:
+        seeds: numbers from 0 up, one a repetition.
+        full: the configuration of the papers, where the study has one.
+        data: the user's own file, where the study reads one.
+        device: where tensors live, "cpu" or "cuda"; without ``full`` it is the CPU.
+        tell: called with a few words on how far it has come.
+    """
+
+    seeds: Sequence[int]
+    full: bool = False
+    data: Path | None = None
+    device: str = "cpu"
+    tell: Callable[[str], None] = _silent
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
     """A phenomenon that can be run.
@@ -49,21 +73,22 @@ class Study:
         sources: papers, with their numbers.
         bears_on: the question about scaling laws that it helps to answer.
         seeds: how many are run if nothing else is said.
-        run: from seeds and ``full`` to the table, one row a measurement, with a column "seed".
-            ``full`` asks for the configuration of the papers, which may take a GPU.
+        run: from what is asked to the table, one row a measurement, with a column "seed".
         find: from the table to the finding.
         draw: from the table to the figure.
-        has_full: whether ``full`` differs from the default.
+        full: what the configuration of the papers is, which may take a GPU; "" if there is none.
+        data: what file ``Ask.data`` may be; "" if the study reads none.
     """
 
     title: str
     sources: tuple[str, ...]
     bears_on: str
     seeds: int
-    run: "Callable[[Sequence[int], bool], pd.DataFrame]"
+    run: "Callable[[Ask], pd.DataFrame]"
     find: "Callable[[pd.DataFrame], Finding]"
     draw: "Callable[[pd.DataFrame], Figure]"
-    has_full: bool = False
+    full: str = ""
+    data: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,24 +132,36 @@ def study(name: str) -> Study:
     return found
 
 
-def perform(name: str, output: Path, *, seeds: int | None = None, full: bool = False) -> Outcome:
+def perform(
+    name: str,
+    output: Path,
+    *,
+    seeds: int | None = None,
+    full: bool = False,
+    data: Path | None = None,
+    tell: Callable[[str], None] = _silent,
+) -> Outcome:
     """Run a study; write `output`/NAME.parquet and NAME.png, over what an earlier run left there.
 
+    What ``full`` makes is called NAME-full: it may have taken hours. It runs on a GPU where there
+    is one.
+
     Raises:
-        StudyError: if there is no such study, it has nothing fuller, torch is missing, or nothing
-            can be written.
+        StudyError: if there is no such study, it has nothing fuller, it reads no data, torch is
+            missing, or nothing can be written.
     """
     chosen = study(name)
-    if full and not chosen.has_full:
+    if full and not chosen.full:
         raise StudyError(f"the study {name} has no fuller form; leave out --full")
+    if data is not None and not chosen.data:
+        raise StudyError(f"the study {name} reads no data; leave out --data")
     count = chosen.seeds if seeds is None else seeds
-    table_path, figure_path = _places(output, name)
-    from threadpoolctl import threadpool_limits  # it comes with the same extra
-
+    table_path, figure_path = _places(output, f"{name}-full" if full else name)
+    device = _device() if full else "cpu"
+    ask = Ask(seeds=range(count), full=full, data=data, device=device, tell=tell)
     begin = time.perf_counter()
-    # many small matrices: more threads wait for each other longer than they compute
-    with threadpool_limits(1):
-        table = chosen.run(range(count), full)
+    with _threads(None if full else 1):
+        table = chosen.run(ask)
     seconds = time.perf_counter() - begin
     finding = chosen.find(table)
     _write(lambda path: table.to_parquet(path, index=False), table_path)
@@ -138,6 +175,26 @@ def perform(name: str, output: Path, *, seeds: int | None = None, full: bool = F
         table=table_path,
         figure=figure_path,
     )
+
+
+def _device() -> str:
+    """The GPU if there is one."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many threads, or as they are.
+
+    A default study multiplies many small matrices, where more threads wait for each other longer
+    than they compute.
+    """
+    from threadpoolctl import threadpool_limits  # it comes with the same extra
+
+    with threadpool_limits(count):
+        yield
 
 
 def _places(output: Path, name: str) -> tuple[Path, Path]:

@@ -67,3 +67,5 @@ def test_what_cannot_be_run_is_one_sentence(tmp_path: Path):
         perform("epochs", tmp_path / "file" / "below")
     with pytest.raises(StudyError, match="has no fuller form"):
         perform("epochs", tmp_path, full=True)
+    with pytest.raises(StudyError, match="reads no data"):
+        perform("epochs", tmp_path, data=tmp_path / "file")

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from scalefit.laws import FloatArray
 from trainers.studies.spline import BY_TEN, POINTS, VALUES, design, free_knots, least_all, unscaled
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 COUNTS = (0, 20, 50, 100, 200)
 RATE = 0.01
@@ -51,7 +51,7 @@ def adam(knots: FloatArray, steps: Sequence[int]) -> tuple[FloatArray, FloatArra
     return np.array(losses), np.array(seen)
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Adam's way by number of knots.
 
     Returns:
@@ -59,8 +59,8 @@ def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
         weights, in the lecture's scale, over the least one), distance (greatest, to the line of
         least norm; x and y as they are).
     """
-    free = free_knots(seeds, max(COUNTS))
-    return pd.concat([_way(seeds, free[:, :count]) for count in COUNTS], ignore_index=True)
+    free = free_knots(ask.seeds, max(COUNTS))
+    return pd.concat([_way(ask.seeds, free[:, :count]) for count in COUNTS], ignore_index=True)
 
 
 def _way(seeds: Sequence[int], knots: FloatArray) -> pd.DataFrame:

@@ -6,8 +6,6 @@ noise over sqrt(n) and lags by (n - 1)/2 steps; to leading order n^3 = 2 var / (
 best. The mean since the beginning never forgets: no batch, however large, takes its bias away.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,7 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from scalefit.laws import FloatArray
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 FLOOR, FALL, SCALE = 0.3, 2.0, 600.0
 NOISE = 0.8
@@ -52,14 +50,14 @@ def last(losses: FloatArray, n: int) -> FloatArray:
     return found
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Error of every mean, columns seed, batch, way, n, rmse, end.
 
     rmse is the root mean square of mean minus truth over the steps from FROM on; end is mean minus
     truth at the last step.
     """
     rows = []
-    for seed in seeds:
+    for seed in ask.seeds:
         for batch in BATCHES:
             losses = seen(seed, batch)
             ways = [(WINDOW, int(n)) for n in WINDOWS] + [(RUNNING, STEPS)]

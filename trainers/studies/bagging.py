@@ -6,7 +6,7 @@ The mean of R models of R independent sets would have the variance of one by R; 
 a set are correlated and fall to a floor: rho s^2 + (1 - rho) s^2 / R (Hastie et al. 2009, 15.1).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from trainers.studies.tools.bias import split_error
 from trainers.studies.tools.digits import PIXELS, Floats, Labels, one_hot
 from trainers.studies.tools.features import draw_directions, minimum_norm, relu_features
 from trainers.studies.variance import EXAMPLES, SETS, noisy_sets
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 WIDTHS = (30, 60, 126, 200, 300, 600)
 MODELS = (1, 2, 4, 8, 16)
@@ -27,13 +27,13 @@ NARROW, DISTINCT, WIDE = 60, 126, 600
 """DISTINCT is 1 - 1/e of the examples: so many differ in a bootstrap sample."""
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Terms of the error of the mean of R models over seven training sets.
 
     Columns seed, way, width, models; variance, bias2 and error, their sum; wrong, the share of
     test images given another class.
     """
-    return pd.DataFrame([row for seed in seeds for row in _measure(seed)])
+    return pd.DataFrame([row for seed in ask.seeds for row in _measure(seed)])
 
 
 def _measure(seed: int) -> Iterator[dict[str, object]]:

@@ -18,7 +18,7 @@ from numpy.polynomial import legendre
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from scalefit.laws import FloatArray
 from trainers.studies.polynomials import NODES, SHARES, examples, fit, truth
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 COUNTS = (30, 60, 120, 240, 480)
 DEGREES = np.arange(19)
@@ -52,9 +52,9 @@ def missed(x: FloatArray, y: FloatArray, fits: Sequence[FloatArray]) -> FloatArr
     return np.stack([((value - y) ** 2).mean(axis=1) for value in values], axis=1)
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Columns seed, samples, rule, degree (chosen), error (mean square against the truth)."""
-    return pd.concat([_chosen(seeds, count) for count in COUNTS], ignore_index=True)
+    return pd.concat([_chosen(ask.seeds, count) for count in COUNTS], ignore_index=True)
 
 
 def _chosen(seeds: Sequence[int], count: int) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from torch import Tensor
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.studies.tools.digits import mislabel, shuffled
 from trainers.studies.tools.mlp import Networks, cross_entropy, draw_networks, train, wrong
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 CLEAN, NOISY = "all labels right", "a fifth of the labels wrong"
 WRONG = {CLEAN: 0.0, NOISY: 0.2}
@@ -29,14 +29,14 @@ RISE, LOSES = 1.1, 0.005
 """Cross-entropy rises by a tenth; accuracy counts as fallen from half a point on."""
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Losses and errors by step.
 
     Columns seed, labels, step, train_loss, train_error, loss, error, confidence, tempered: the last
     four are of development images; confidence is the mean of the largest probability, and tempered
     the loss at the temperature that is best for these very images, so a lower bound.
     """
-    return pd.concat([_trained(seeds, name) for name in WRONG], ignore_index=True)
+    return pd.concat([_trained(ask.seeds, name) for name in WRONG], ignore_index=True)
 
 
 def _trained(seeds: Sequence[int], name: str) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from scalefit.diagnosis.curves import diagnose_curves
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.studies.tools.digits import mislabel, shuffled
 from trainers.studies.tools.mlp import Networks, cross_entropy, draw_networks, train
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 POINTS, FEW = 60, 8
 """Measurements of a run; development images of C8, drawn anew each time."""
@@ -67,12 +67,12 @@ SETTINGS = (
 )
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Curves of all settings.
 
     Columns seed, label (as set), setting, run_id, step, train_loss, loss (development), in nats.
     """
-    return pd.concat([_trained(setting, seeds) for setting in SETTINGS], ignore_index=True)
+    return pd.concat([_trained(setting, ask.seeds) for setting in SETTINGS], ignore_index=True)
 
 
 def _trained(setting: Setting, seeds: Sequence[int]) -> pd.DataFrame:

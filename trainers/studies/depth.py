@@ -6,7 +6,7 @@ hidden layers learn clean digits from five disjoint sets, and are tested as they
 moved by one pixel. It is a proxy on a CPU; the sign it gives for the variance is the opposite.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ from trainers.studies.tools.bias import split_error
 from trainers.studies.tools.digits import CLASSES, PIXELS, Floats, Labels, one_hot, shuffled
 from trainers.studies.tools.lines import seed_lines
 from trainers.studies.tools.mlp import Networks, draw_networks, squared, walk
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 SETS, EXAMPLES, WIDTH = 5, 200, 64
 DEPTHS = (1, 2, 4, 6)
@@ -30,13 +30,13 @@ MATCHED = 0.05
 """Squared training error at which depths are compared that learn at different speeds."""
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Terms of the squared error by depth and step.
 
     Columns seed, depth, step; train, the squared training error; variance, bias2 and wrong (share
     of images given another class) on test images, and moved_* on the same moved by a pixel.
     """
-    return pd.DataFrame([row for seed in seeds for row in _measure(seed)])
+    return pd.DataFrame([row for seed in ask.seeds for row in _measure(seed)])
 
 
 def _measure(seed: int) -> Iterator[dict[str, float]]:

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from scalefit.laws import FloatArray
 from trainers.studies.fourier import least_absolute_norm
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 SAMPLES, INPUTS, TERMS = 40, 100, 5
 NOISY, CLEAN = 40_000, 20_000
@@ -63,16 +63,16 @@ FULL = [name for name, arm in ARMS.items() if arm.rate == 0.02 and not arm.noise
 NO_GAIN = ("sgd", "weak", "full same")
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Relative squared error of w by step, of every arm and of the least norms.
 
     Columns seed, arm (a key of ARMS, or L1, L2 for the interpolants of least norm), step, error,
     loss (mean square, true labels), start: the median of sqrt(uv), alpha before the first step.
     """
-    problems = [problem(seed) for seed in seeds]
+    problems = [problem(seed) for seed in ask.seeds]
     inputs, truth = (np.stack(part) for part in zip(*problems, strict=True))
-    tables = [_arm(name, inputs, truth, list(seeds)) for name in ARMS]
-    return pd.concat([*_least_norms(inputs, truth, list(seeds)), *tables], ignore_index=True)
+    tables = [_arm(name, inputs, truth, list(ask.seeds)) for name in ARMS]
+    return pd.concat([*_least_norms(inputs, truth, list(ask.seeds)), *tables], ignore_index=True)
 
 
 def problem(seed: int) -> tuple[FloatArray, FloatArray]:

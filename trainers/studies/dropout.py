@@ -17,7 +17,7 @@ from torch import Tensor
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.studies.tools.digits import shuffled
 from trainers.studies.tools.mlp import Networks, cross_entropy, draw_networks, train
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 RATES = (0.0, 0.2, 0.5)
 WIDTH, EXAMPLES, HELD, BATCH = 64, 500, 800, 50
@@ -31,13 +31,13 @@ MASKS = 8
 """Passes that the loss in training mode is averaged over."""
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Three losses, columns seed, dropout, step, train_mode, eval_mode, development (nats).
 
     train_mode and eval_mode are of the same training images, with dropout and without.
     """
-    inputs, labels, held, answers = _data(seeds)
-    return pd.concat([_trained(seeds, rate, inputs, labels, held, answers) for rate in RATES])
+    inputs, labels, held, answers = _data(ask.seeds)
+    return pd.concat([_trained(ask.seeds, rate, inputs, labels, held, answers) for rate in RATES])
 
 
 def _data(seeds: Sequence[int]) -> tuple[Tensor, ...]:

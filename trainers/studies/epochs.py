@@ -6,7 +6,6 @@ test error has a peak between the two (Heckel & Yilmaz 2020, arXiv:2007.10099; P
 arXiv:2112.03215). The trajectory has a closed form in the singular values of the data.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 SAMPLES, STRONG, WEAK, SCALE, NOISE = 200, 100, 100, 0.02, 0.3
 TIMES = np.unique(np.geomspace(1, 1e6, 240).round())
@@ -22,9 +21,9 @@ RISE, FALL = 1.05, 0.95
 """A peak is this much above the first minimum; the second minimum is this much below the peak."""
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Excess test error by step of gradient descent, columns seed, step, error."""
-    return pd.concat([_trajectory(seed) for seed in seeds], ignore_index=True)
+    return pd.concat([_trajectory(seed) for seed in ask.seeds], ignore_index=True)
 
 
 def _trajectory(seed: int) -> pd.DataFrame:

@@ -6,7 +6,6 @@ al. 2019, arXiv:1912.02292; Heckel & Yilmaz 2020, arXiv:2007.10099). This one sh
 within its budget. The study epochs shows all three, in a linear model.
 """
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,20 +20,20 @@ from trainers.studies.epochs import FALL, RISE
 from trainers.studies.tools.digits import CLASSES, PIXELS, mislabel, shuffled
 from trainers.studies.tools.lines import seed_lines
 from trainers.studies.tools.mlp import Networks, draw_networks, squared, train, wrong
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 EXAMPLES, WIDTH, WRONG, STEPS, LR = 300, 96, 0.3, 2000, 5e-3
 DECAYS = (0.0, 0.5)
 STOPS = tuple(int(step) for step in np.unique(np.geomspace(1, STEPS, 60).round()))
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Shares of images given a class other than their label, by weight decay and step.
 
     Columns seed, step and decay; test (true labels); right and mislabelled, of the training images
     whose label is true and wrong; loss, the squared test error.
     """
-    data = [_data(seed) for seed in seeds]
+    data = [_data(seed) for seed in ask.seeds]
     inputs, given, true, tests, answers = (torch.stack(part) for part in zip(*data, strict=True))
     classes = torch.eye(CLASSES)
 
@@ -47,7 +46,7 @@ def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
             "mislabelled": _share(missed, given != true),
         }
 
-    start = draw_networks(seeds, (PIXELS, WIDTH, CLASSES))
+    start = draw_networks(ask.seeds, (PIXELS, WIDTH, CLASSES))
     learn = partial(train, start, inputs, classes[given], loss=squared, steps=STEPS, lr=LR)
     return pd.concat(
         [learn(decay=one, measure=measure, at=STOPS)[1].assign(decay=one) for one in DECAYS],

@@ -7,7 +7,7 @@ L2 one is the periodic piecewise-linear interpolant: sum_k cos(2 pi k t)/k^2 is 
 and the free constant cancels its curvature.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import product
 
 import numpy as np
@@ -18,7 +18,7 @@ from scipy.optimize import linprog
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from scalefit.laws import FloatArray
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 FEATURES, SAMPLES = 100, (10, 20, 30, 40, 60)
 MANY, FIXED = (50, 200, 1000, 4000), 20  # features and samples on the way to the limit
@@ -28,14 +28,14 @@ TARGETS = {"sparse": "#1b7837", "dense": "#7b3294", "triangle": "#d95f0e", "step
 NORMS = {"L1": FRONTIER, "L2": "#2c7fb8"}
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Errors of both interpolants, and how far the L2 one is from its limit.
 
     Columns seed, target (a key of TARGETS, or limit), features, samples, norm, error: mean
     square error over the variance of the target on a grid; for "limit" the largest distance from
     the piecewise-linear interpolant.
     """
-    rows = [row for seed in seeds for row in (*_errors(seed), *_limits(seed))]
+    rows = [row for seed in ask.seeds for row in (*_errors(seed), *_limits(seed))]
     columns = ["seed", "target", "features", "samples", "norm", "error"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.optim import AdamW
 from trainers.studies.tools.lines import seed_lines
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 PRIME, HIDDEN, RATE, EVERY = 31, 128, 5e-3, 20
 STEPS = 2000
@@ -49,9 +49,9 @@ ARMS = (
 )
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Accuracy by step, columns seed, arm, step, train, test, norm (of all weights, from 1)."""
-    return pd.concat([_trained(arm, list(seeds)) for arm in ARMS], ignore_index=True)
+    return pd.concat([_trained(arm, list(ask.seeds)) for arm in ARMS], ignore_index=True)
 
 
 def _trained(arm: Arm, seeds: list[int]) -> pd.DataFrame:

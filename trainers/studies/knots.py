@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from scalefit.laws import FloatArray
 from trainers.studies.spline import POINTS, VALUES, free_knots, heights, least_gamma, truth
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 COUNTS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 100, 300, 1000)
 THRESHOLD, NEAR, FAR = 4, (3, 4, 5), 30
@@ -85,18 +85,18 @@ def tail_index(errors: FloatArray, share: float = TOP) -> float:
     return float(1.0 / np.log(top[1:] / top[0]).mean())
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Columns seed, drawn, knots, train (mean square in the lecture's scale, y / 100), error.
 
     The error is the mean square on [0, 5], or the largest at a knot where knots are one a gap.
     """
-    free = free_knots(seeds, max(COUNTS))
-    parts = [_anywhere(seeds, free[:, :count]) for count in COUNTS]
-    draws = [np.random.default_rng([seed, THRESHOLD]) for seed in seeds]
+    free = free_knots(ask.seeds, max(COUNTS))
+    parts = [_anywhere(ask.seeds, free[:, :count]) for count in COUNTS]
+    draws = [np.random.default_rng([seed, THRESHOLD]) for seed in ask.seeds]
     gaps = np.concatenate([draw.uniform(size=(GAP_DRAWS, THRESHOLD)) for draw in draws])
     worst = worst_at_knots(gaps + np.arange(1.0, THRESHOLD + 1))
     columns = {"drawn": ONE_A_GAP, "knots": THRESHOLD, "train": 0.0, "error": worst}
-    parts.append(pd.DataFrame({"seed": np.repeat(list(seeds), GAP_DRAWS), **columns}))
+    parts.append(pd.DataFrame({"seed": np.repeat(list(ask.seeds), GAP_DRAWS), **columns}))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from scalefit.figures.style import QUIET, house_style
 from trainers.studies.tools.mlp import Networks, cross_entropy, draw_networks, wrong
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 INPUTS, CLASSES, BATCH = 32, 10, 8
 WIDTHS = (4, 8, 16, 32)
@@ -26,12 +26,12 @@ STEPS, RATE, CHECK = 1000, 1e-2, 25
 COLOURS = ("#443983", "#31688e", "#21918c", "#5ec962")
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Climb until no seed learns a rung; columns seed, width, params, batches, examples, right.
 
     right is the largest share of examples that was ever right, of those asked every CHECK steps.
     """
-    return pd.concat([_climb(seeds, width) for width in WIDTHS], ignore_index=True)
+    return pd.concat([_climb(ask.seeds, width) for width in WIDTHS], ignore_index=True)
 
 
 def _climb(seeds: Sequence[int], width: int) -> pd.DataFrame:

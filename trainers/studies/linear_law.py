@@ -8,8 +8,6 @@ data that would teach them, and one that lacks data cannot use the features: the
 hides the smaller, which is what k > 1 says in E + [(A/N^alpha)^k + (B/D^beta)^k]^(1/k).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -20,7 +18,7 @@ from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.models.linear import expected_losses
 from trainers.schedule import Schedule
 from trainers.sources.regression import Regression
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 WIDTHS = (8, 16, 32, 64, 128)
 SAMPLES = tuple(2**power for power in range(10, 17))
@@ -31,7 +29,7 @@ APART = 1.1
 FORMS = {"additive": "chinchilla", "k-form": "generalised"}
 
 
-def run(_seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(_ask: Ask) -> pd.DataFrame:
     """Expected losses, columns seed (0: nothing is drawn), params, tokens, flops, loss, entropy."""
     source = Regression()
     rows = [_row(source, width, samples) for width in WIDTHS for samples in SAMPLES]

@@ -19,7 +19,7 @@ from numpy.polynomial import legendre
 from scalefit.errors import StudyError
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from scalefit.laws import FloatArray
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 SAMPLES, NOISE = 30, 0.3
 DEGREES = (1, 2, 3, 5, 7, 9, 12, 16, 20)
@@ -49,15 +49,15 @@ def fit(x: FloatArray, y: FloatArray, degree: int) -> FloatArray:
     return solved[..., 0]
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Fits: columns seed, degree, x (the nodes), between (the outermost examples or not), value."""
-    if len(seeds) < 2:
+    if len(ask.seeds) < 2:
         raise StudyError("one draw has no variance; give the study polynomials --seeds 2 or more")
-    x, y = examples(seeds, SAMPLES)
+    x, y = examples(ask.seeds, SAMPLES)
     between = (x.min(axis=1, keepdims=True) < NODES) & (x.max(axis=1, keepdims=True) > NODES)
     drawn = {
-        "seed": np.repeat(list(seeds), len(NODES)),
-        "x": np.tile(NODES, len(seeds)),
+        "seed": np.repeat(list(ask.seeds), len(NODES)),
+        "x": np.tile(NODES, len(ask.seeds)),
         "between": between.ravel(),
     }
     parts = []

@@ -6,8 +6,6 @@ Taken are those nearest to the teacher's boundary, a share f of a pool that grow
 falls faster, until it does so no more (Sorscher et al. 2022, arXiv:2206.14486).
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -17,7 +15,7 @@ from scipy.optimize import nnls
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from scalefit.laws import FloatArray
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 DIMENSION = 50
 ALPHAS = (2, 4, 8, 16, 32)
@@ -60,7 +58,7 @@ def angle(one: FloatArray, other: FloatArray) -> float:
     return float(2.0 * np.arcsin(min(float(np.linalg.norm(one - other)) / 2.0, 1.0)) / np.pi)
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Generalisation error, columns seed, arm, alpha, fraction, error.
 
     alpha is what is kept, in examples a dimension; fraction is its share of the pool; error is the
@@ -69,7 +67,7 @@ def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
     cells = [(HARD, float(alpha), fraction) for alpha in ALPHAS for fraction in FRACTIONS]
     cells += [(arm, float(alpha), QUARTER) for alpha in ALPHAS for arm in (EASY, JUDGED)]
     cells += [(POOLED, POOL * fraction, fraction) for fraction in FRACTIONS]
-    rows = [(seed, *cell, _error(seed, *cell)) for seed in seeds for cell in cells]
+    rows = [(seed, *cell, _error(seed, *cell)) for seed in ask.seeds for cell in cells]
     return pd.DataFrame(rows, columns=["seed", "arm", "alpha", "fraction", "error"])
 
 

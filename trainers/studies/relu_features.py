@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from scalefit.laws import FloatArray
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 SAMPLES, NOISE = 12, 0.1
 COUNTS = (3, 6, 10, 20, 30, 40, 60, 100, 300, 1000, 3000)
@@ -50,14 +50,14 @@ def relus(x: FloatArray, angles: FloatArray) -> FloatArray:
     return np.maximum(0.0, x[..., None] * np.cos(angles) + np.sin(angles))
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Fits of least norm: columns seed, inputs, features, train (mean square), x, value."""
-    draws = [np.random.default_rng([seed, 2]) for seed in seeds]
+    draws = [np.random.default_rng([seed, 2]) for seed in ask.seeds]
     # more features are the same features and some more
     angles = np.stack([draw.uniform(0.0, 2.0 * np.pi, (1, max(COUNTS))) for draw in draws])
     return pd.concat(
         [
-            _fits(seeds, inputs, angles[..., :count])
+            _fits(ask.seeds, inputs, angles[..., :count])
             for inputs in (APART, UNIFORM)
             for count in COUNTS
         ],

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 EXAMPLES, INPUTS, HIDDEN = 6, 2, 3
 BATCHES = (1, 2, 3)
@@ -33,14 +33,14 @@ LOOKS = {
 }
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """How far SGD's mean end of an epoch is from the end of the flow on each loss.
 
     Columns seed, batch, rate, loss (plain, descent, printed, whole), distance; square, what this
     loss holds for E|gradient of a batch|^2 at the starting weights, and true_square, what it is
     over all batches.
     """
-    cells = list(product(seeds, BATCHES, RATES, LOOKS))
+    cells = list(product(ask.seeds, BATCHES, RATES, LOOKS))
     means = {cell[:3]: mean_end(*cell[:3]) for cell in cells}
     goal = torch.stack([means[cell[:3]] for cell in cells])
     return pd.DataFrame(cells, columns=["seed", "batch", "rate", "loss"]).assign(

@@ -7,7 +7,6 @@ Fresh noise of deviation s on the labels adds s^2 mean J_i J_i', in the same spa
 (Pillaud-Vivien et al. 2022, arXiv:2206.09841).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ from matplotlib.figure import Figure
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from scalefit.laws import FloatArray
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 EXAMPLES, INPUTS, RATE, STEPS = 16, 8, 0.05, 6_000
 CHECKS = np.unique(np.geomspace(1, STEPS, 40).round().astype(int))
@@ -39,14 +38,14 @@ ARMS = {
 }
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """SGD on one example a step; the exact covariance of its noise at some steps.
 
     Columns seed, arm, weights (their number), step, loss, trace; labels, the part of the trace that
     label noise makes; outside and start, the shares of the trace outside the span of the gradients
     J of now, and inside that of step 0.
     """
-    return pd.concat([_arm(name, list(seeds)) for name in ARMS], ignore_index=True)
+    return pd.concat([_arm(name, list(ask.seeds)) for name in ARMS], ignore_index=True)
 
 
 def _arm(name: str, seeds: list[int]) -> pd.DataFrame:

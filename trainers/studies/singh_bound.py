@@ -7,7 +7,7 @@ infinite where sqrt(n) = c sqrt(p), so at p = n / c^2 (a lecture prints n / sqrt
 algebra). To tell the two apart c must not be 1: here every example comes k times, c = sqrt(k).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,7 @@ from scipy.stats import chi2
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.studies.tools.features import Floats
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 EXAMPLES, FEATURES, NOISE, TESTS = 100, 400, 0.5, 2000
 COPIES = (1, 2, 4)
@@ -29,14 +29,14 @@ SMALLEST = float(chi2.median(1))
 """Smallest squared residual of that half, with variance 1."""
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """The loss and its bound, by number of parameters and copies of each example.
 
     Columns seed, copies, params; loss, half the expected squared error; gap, by how much it falls
     if the tested example is trained on as well; first_order, the gap that influence functions
     give; bound, and inverse, 1 / lambda_r(H).
     """
-    return pd.DataFrame([row for seed in seeds for row in _measure(seed)])
+    return pd.DataFrame([row for seed in ask.seeds for row in _measure(seed)])
 
 
 def _measure(seed: int) -> Iterator[dict[str, float]]:

@@ -18,7 +18,7 @@ from scipy.linalg import null_space
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from scalefit.laws import FloatArray
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 
 def truth(x: FloatArray) -> FloatArray:
@@ -89,14 +89,14 @@ def unscaled(weights: FloatArray, scale: tuple[float, float]) -> FloatArray:
     return weights
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Fitted lines by solver and knots: columns seed, solver, knots, gamma (norm), x, value."""
-    free = free_knots(seeds, max(COUNTS))
+    free = free_knots(ask.seeds, max(COUNTS))
     parts = []
     for count in COUNTS:
         knots = free[:, :count]
         fits = {GAMMA: least_gamma(knots), ALL: least_all(knots), SMALL: least_all(knots, BY_TEN)}
-        parts += [lines(seeds, solver, knots, weights) for solver, weights in fits.items()]
+        parts += [lines(ask.seeds, solver, knots, weights) for solver, weights in fits.items()]
     return pd.concat(parts, ignore_index=True)
 
 

@@ -6,7 +6,7 @@ claim is a bias that falls and a variance with one peak. The lemma has three ter
 are noisy, squared error = variance + bias^2 + noise; a form without noise holds for clean ones.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from trainers.studies.tools.bias import expected_error, label_noise, split_error
 from trainers.studies.tools.digits import CLASSES, PIXELS, Floats, Labels, mislabel, one_hot
 from trainers.studies.tools.features import draw_directions, minimum_norm, relu_features
 from trainers.studies.tools.lines import seed_lines
-from trainers.study import Finding, Study
+from trainers.study import Ask, Finding, Study
 
 SETS, EXAMPLES, WRONG = 7, 200, 0.2
 WIDTHS = (10, 20, 30, 60, 100, 140, 180, 200, 220, 260, 340, 500, 1000, 2000, 4000)
@@ -30,7 +30,7 @@ SHOWN = 50.0
 """Where the axis of the figure ends; the peak goes far beyond."""
 
 
-def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
+def run(ask: Ask) -> pd.DataFrame:
     """Terms of the squared error by width.
 
     Columns seed, width; variance and bias2 against the true labels, error their sum; the same for
@@ -38,7 +38,7 @@ def run(seeds: Sequence[int], _full: bool) -> pd.DataFrame:
     share of test images given another class; inverse, one by the smallest eigenvalue of the
     Hessian that is not 0 (geometric mean over the sets).
     """
-    return pd.DataFrame([row for seed in seeds for row in _measure(seed)])
+    return pd.DataFrame([row for seed in ask.seeds for row in _measure(seed)])
 
 
 def _measure(seed: int) -> Iterator[dict[str, float]]:

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from trainers.studies import adam_norm, spline
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return adam_norm.run(range(20), False)
+    return adam_norm.run(Ask(seeds=range(20)))
 
 
 def test_without_knots_adam_stops_at_the_variance_of_the_values(table):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import averaging
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return averaging.run(range(10), False)
+    return averaging.run(Ask(seeds=range(10)))
 
 
 def test_the_mean_since_the_beginning_is_worse_than_thirty_or_a_hundred_steps(table):

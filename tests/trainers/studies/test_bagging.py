@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import bagging
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return bagging.run(range(3), False)
+    return bagging.run(Ask(seeds=range(3)))
 
 
 @pytest.mark.slow

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import capacity, polynomials
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return capacity.run(range(200), False)
+    return capacity.run(Ask(seeds=range(200)))
 
 
 def test_with_few_examples_aic_is_unsafe_and_a_development_set_is_not(table):

@@ -5,11 +5,12 @@ import pytest
 pytest.importorskip("sklearn")
 
 from trainers.studies import confidence
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return confidence.run(range(8), False)
+    return confidence.run(Ask(seeds=range(8)))
 
 
 @pytest.fixture(scope="module")

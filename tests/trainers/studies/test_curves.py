@@ -5,13 +5,14 @@ import pytest
 pytest.importorskip("sklearn")
 
 from trainers.studies import curves
+from trainers.study import Ask
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def table():
-    return curves.run(range(5), False)
+    return curves.run(Ask(seeds=range(5)))
 
 
 def test_all_but_the_weak_label_are_found_in_four_runs_of_five(table):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import depth
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return depth.run(range(3), False)
+    return depth.run(Ask(seeds=range(3)))
 
 
 @pytest.mark.slow
@@ -34,7 +35,7 @@ def test_it_falls_at_equal_training_error_too(table):
 def test_a_table_that_agrees_with_the_claim_is_said_to(monkeypatch):
     monkeypatch.setattr(depth, "STOPS", (1, 2))
     monkeypatch.setattr(depth, "MATCHED", 1e9)
-    table = depth.run([0], False)
+    table = depth.run(Ask(seeds=[0]))
     shown = table.assign(variance=table["depth"], bias2=-table["depth"])
     assert depth.find(shown).showed
     assert "is seen" in depth.find(shown).text[0]

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from trainers.studies import diagonal
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return diagonal.run(range(5), False)
+    return diagonal.run(Ask(seeds=range(5)))
 
 
 @pytest.mark.slow

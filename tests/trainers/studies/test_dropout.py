@@ -10,11 +10,12 @@ pytest.importorskip("sklearn")
 
 from trainers.studies import dropout
 from trainers.studies.tools.mlp import cross_entropy, draw_networks
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return dropout.run(range(5), False)
+    return dropout.run(Ask(seeds=range(5)))
 
 
 def test_training_mode_has_the_higher_loss_in_every_run(table):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import epochs
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return epochs.run(range(10), False)
+    return epochs.run(Ask(seeds=range(10)))
 
 
 def test_the_error_falls_twice_and_the_second_minimum_is_lower(table):
@@ -20,14 +21,14 @@ def test_the_error_falls_twice_and_the_second_minimum_is_lower(table):
 
 def test_with_fewer_samples_than_features_it_does_not_come(monkeypatch):
     monkeypatch.setattr(epochs, "SAMPLES", 100)
-    found = epochs.descents(epochs.run(range(10), False))
+    found = epochs.descents(epochs.run(Ask(seeds=range(10))))
     assert not (found["twice"] & (found["second"] < found["first"])).any()
 
 
 def test_the_closed_form_is_what_gradient_descent_does(monkeypatch):
     monkeypatch.setattr(epochs, "TIMES", np.array([1.0, 7.0, 40.0]))
     monkeypatch.setattr(epochs, "SAMPLES", 30)
-    error = epochs.run([3], False)["error"]
+    error = epochs.run(Ask(seeds=[3]))["error"]
     draw = np.random.default_rng(3)
     scales = np.repeat([1.0, epochs.SCALE], [epochs.STRONG, epochs.WEAK])
     features = draw.standard_normal((30, scales.size)) * scales

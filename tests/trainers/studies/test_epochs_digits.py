@@ -3,11 +3,12 @@
 import pytest
 
 from trainers.studies import epochs_digits
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return epochs_digits.run(range(3), False)
+    return epochs_digits.run(Ask(seeds=range(3)))
 
 
 @pytest.fixture(scope="module")

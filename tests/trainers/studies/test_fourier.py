@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import fourier
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return fourier.run(range(20), False)
+    return fourier.run(Ask(seeds=range(20)))
 
 
 def shares(table, column):

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from trainers.studies import grokking
+from trainers.study import Ask
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def table():
-    return grokking.run(range(5), False)
+    return grokking.run(Ask(seeds=range(5)))
 
 
 def test_the_rest_is_understood_long_after_the_shown_is_fitted(table):

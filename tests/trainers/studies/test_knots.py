@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import knots, spline
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return knots.run(range(400), False)
+    return knots.run(Ask(seeds=range(400)))
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,6 @@ def test_errors_without_a_peak_are_not_said_to_have_one(table):
 
 
 def test_one_seed_is_enough_to_look():
-    alone = knots.run([5], False)
+    alone = knots.run(Ask(seeds=[5]))
     assert len(knots.find(alone).text) == 4
     assert knots.draw(alone).axes

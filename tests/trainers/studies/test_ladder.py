@@ -5,11 +5,12 @@ import torch
 
 from trainers.studies import ladder
 from trainers.studies.tools.mlp import draw_networks
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return ladder.run(range(2), False)
+    return ladder.run(Ask(seeds=range(2)))
 
 
 @pytest.mark.slow

@@ -5,11 +5,12 @@ import pytest
 
 from trainers.sources.regression import Regression
 from trainers.studies import linear_law
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return linear_law.run(range(1), False)
+    return linear_law.run(Ask(seeds=range(1)))
 
 
 def test_the_additive_law_is_wrong_and_the_k_form_right(table):

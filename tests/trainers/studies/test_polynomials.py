@@ -6,11 +6,12 @@ from numpy.polynomial import legendre
 
 from scalefit.errors import StudyError
 from trainers.studies import polynomials
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return polynomials.run(range(200), False)
+    return polynomials.run(Ask(seeds=range(200)))
 
 
 def test_degree_1_underfits_and_degree_20_explodes(table):
@@ -76,8 +77,8 @@ def test_fits_of_one_degree_throughout_show_nothing(table):
 
 def test_one_draw_is_refused():
     with pytest.raises(StudyError, match="--seeds 2 or more"):
-        polynomials.run([0], False)
+        polynomials.run(Ask(seeds=[0]))
 
 
 def test_two_draws_are_enough_to_look():
-    assert polynomials.draw(polynomials.run([0, 1], False)).axes
+    assert polynomials.draw(polynomials.run(Ask(seeds=[0, 1]))).axes

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import pruning
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return pruning.run(range(4), False)
+    return pruning.run(Ask(seeds=range(4)))
 
 
 def test_the_hardest_tenth_halves_the_error_in_every_seed(table):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import relu_features
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return relu_features.run(range(60), False)
+    return relu_features.run(Ask(seeds=range(60)))
 
 
 def test_bad_draws_of_30_features_are_far_worse_than_those_of_3000(table):

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from trainers.studies import sgd_loss
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return sgd_loss.run(range(3), False)
+    return sgd_loss.run(Ask(seeds=range(3)))
 
 
 def test_the_whole_loss_is_right_to_one_order_more(table):

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import sgd_noise
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return sgd_noise.run(range(5), False)
+    return sgd_noise.run(Ask(seeds=range(5)))
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import singh_bound
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return singh_bound.run(range(10), False)
+    return singh_bound.run(Ask(seeds=range(10)))
 
 
 @pytest.mark.parametrize("name", ["loss", "bound", "inverse"])

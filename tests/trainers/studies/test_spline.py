@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import spline
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return spline.run(range(20), False)
+    return spline.run(Ask(seeds=range(20)))
 
 
 @pytest.fixture
@@ -93,6 +94,6 @@ def test_a_table_in_which_nothing_approaches_says_so(table):
 
 
 def test_one_seed_is_enough_to_look():
-    alone = spline.run([3], False)
+    alone = spline.run(Ask(seeds=[3]))
     assert spline.find(alone).numbers["near"] > 0
     assert spline.draw(alone).axes

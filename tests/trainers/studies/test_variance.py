@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from trainers.studies import variance
+from trainers.study import Ask
 
 
 @pytest.fixture(scope="module")
 def table():
-    return variance.run(range(5), False)
+    return variance.run(Ask(seeds=range(5)))
 
 
 def test_the_variance_has_one_peak_where_the_features_are_as_many_as_the_examples(table):
