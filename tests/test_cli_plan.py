@@ -262,7 +262,7 @@ def test_what_is_far_beyond_the_runs_is_said_on_stderr(folder: Path) -> None:
 
 def test_help_says_what_every_option_is_for() -> None:
     text = CliRunner().invoke(cli, ["plan", "--help"]).stdout
-    command = cli.commands["plan"]
+    command = cli.get_command(click.Context(cli), "plan")
     for option in command.params:
         assert isinstance(option, click.Option)
         assert option.help or option.name in ("vocab", "context", "drop_highest"), option.name

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from scalefit.options import Option, together
-from scalefit.terminal import Amount
+from scalefit.commands.options import Option, together
+from scalefit.commands.terminal import Amount
 
 FOLDER: Any = click.Path(path_type=Path, file_okay=False)
 FILE: Any = click.Path(path_type=Path, dir_okay=False)

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from scalefit.commands.terminal import Status, say
 from scalefit.errors import ScalefitError
-from scalefit.terminal import Status, say
 from trainers.estimate import estimate
 from trainers.grid import Grid, Grids
 from trainers.launch.choose import chosen, leads

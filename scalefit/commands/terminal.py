@@ -2,11 +2,15 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
 import click
 
+from scalefit.commands.config import Command
 from scalefit.errors import PlanError, QuantityError, ScalefitError
 
 if TYPE_CHECKING:
@@ -22,11 +26,48 @@ class AskedWrongly(click.ClickException):
     exit_code = 2
 
 
-class Commands(click.Group):
-    """Turns the library's errors into one sentence, and Ctrl-C into exit 130.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command: its name, the module with its function NAME_command, and what it does."""
 
-    What was asked wrongly exits 2, as click's own refusals do, and what cannot be done exits 1.
+    name: str
+    module: str
+    about: str
+
+
+class Commands(click.Group):
+    """Loads a command when it is asked for, and turns errors into one sentence.
+
+    What was asked wrongly exits 2, as click's own refusals do, what cannot be done exits 1, and
+    Ctrl-C exits 130.
     """
+
+    def __init__(
+        self, *args: Any, sections: Mapping[str, Sequence[Entry]] | None = None, **options: Any
+    ) -> None:
+        super().__init__(*args, **options)
+        self.sections = sections or {}
+        self.entries = {entry.name: entry for part in self.sections.values() for entry in part}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, as they stand in the sections."""
+        return [*self.entries, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now."""
+        entry = self.entries.get(cmd_name)
+        if entry is None:
+            return super().get_command(ctx, cmd_name)
+        name = f"{entry.name.replace('-', '_')}_command"
+        found: click.Command = getattr(import_module(entry.module), name)
+        return found
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The sections, without loading what they list."""
+        wide = max(map(len, self.entries), default=0)
+        for title, entries in self.sections.items():
+            with formatter.section(title):
+                formatter.write_dl([(f"{entry.name:<{wide}}", entry.about) for entry in entries])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -38,6 +79,10 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("\nstopped; every finished run is kept, the same command goes on", err=True)
             ctx.exit(STOPPED)
+
+
+command = partial(click.command, cls=Command)
+"""Makes a function a command, as ``click.command`` does."""
 
 
 def say(lines: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from scalefit.terminal import Amount, ColumnMap, FormName, Loss, Threshold, Wish
+from scalefit.commands.terminal import Amount, ColumnMap, FormName, Loss, Threshold, Wish
 
 Command = Callable[..., Any]
 Option = Callable[[Command], Command]

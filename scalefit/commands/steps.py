@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalefit.terminal import say
+from scalefit.commands.terminal import say
 
 if TYPE_CHECKING:
     from scalefit.diagnosis.audit import Audit
