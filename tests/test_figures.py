@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scalefit.errors import ScalefitError
-from scalefit.figures import fit_figure, save_fit
-from scalefit.figures.plan import plan_figure
+from scalefit import figures
+from scalefit.figures.planned import plan_figure
 from scalefit.fitting import fit
 from scalefit.frontiers.envelope import envelope
 from scalefit.frontiers.isoflop import isoflop
@@ -22,7 +22,7 @@ from tests.laws.cases import CASES
 def test_a_fit_is_drawn_with_named_axes(tmp_path: Path) -> None:
     runs = as_runs(simulate(known_law("chinchilla"), noise=0.01), tmp_path)
     found = fit(runs, bootstrap=0)
-    figure = fit_figure(found, runs)
+    figure = figures.fit(found, runs)
     labels = [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes[:3]]
     assert labels == [
         ("tokens D", "loss"),
@@ -32,7 +32,7 @@ def test_a_fit_is_drawn_with_named_axes(tmp_path: Path) -> None:
     points = figure.axes[0].collections[0].get_offsets()
     assert len(points) == found.used
     for suffix, magic in ((".png", b"\x89PNG"), (".svg", b"<?xml")):
-        path = save_fit(found, runs, tmp_path / f"figure{suffix}")
+        path = figures.save(figures.fit(found, runs), tmp_path / f"figure{suffix}")
         assert path.read_bytes().startswith(magic)
 
 
@@ -71,7 +71,7 @@ def test_plans_without_a_surface_and_of_several_budgets_and_laws_are_drawn(tmp_p
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     runs = as_runs(simulate(known_law("chinchilla")), tmp_path)
     with pytest.raises(ScalefitError, match="cannot be written"):
-        save_fit(fit(runs, bootstrap=0), runs, tmp_path / "no" / "figure.png")
+        figures.save(figures.fit(fit(runs, bootstrap=0), runs), tmp_path / "no" / "figure.png")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 def test_any_other_law_is_drawn_by_its_variables(form: str, labels: list[str]) -> None:
     case = next(case for case in CASES if case.form == form)
     runs = case.runs(noise=0.01)
-    figure = fit_figure(fit(runs, form=form, bootstrap=0), runs)
+    figure = figures.fit(fit(runs, form=form, bootstrap=0), runs)
     assert [axes.get_xlabel() for axes in figure.axes] == labels
 
 
@@ -94,10 +94,15 @@ def test_any_other_law_is_drawn_by_its_variables(form: str, labels: list[str]) -
 def test_a_frontier_is_drawn_with_its_optima(approach) -> None:
     runs = crossed(known_law("chinchilla"))
     found = approach(runs, bootstrap=30)
-    figure = fit_figure(found, runs)
+    figure = figures.fit(found, runs)
     source, sizes, data, *_ = figure.axes
     assert (sizes.get_ylabel(), data.get_ylabel()) == ("parameters N*", "tokens D*")
     used = [point for point in found.points if not point.note]
     marked = [line for line in sizes.lines if line.get_label() == "optima"]
     assert len(marked[0].get_xdata()) == len(used)
     assert source.get_ylabel() == "loss"
+
+
+def test_no_figure_shares_its_name_with_a_module() -> None:
+    modules = {path.stem for path in Path(str(figures.__file__)).parent.glob("*.py")}
+    assert not modules & set(figures.__all__)

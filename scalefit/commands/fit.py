@@ -90,9 +90,10 @@ def fit_command(
     if options["objective"].startswith("mse") and options["interval"] in ("bootstrap", "size"):
         say([f"note: {SQUARES}"])
     if figures:
-        from scalefit.figures import save_fit
+        from scalefit import figures as drawn
 
-        say([f"figure  {save_fit(fitted, runs, target.with_suffix('.png'))}"])
+        page = drawn.save(drawn.fit(fitted, runs), target.with_suffix(".png"))
+        say([f"figure  {page}"])
     if fitted.status != "converged":
         say([f"next    scalefit diagnose {path}"])
     elif fitted.law.form.plans:

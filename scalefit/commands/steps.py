@@ -127,6 +127,7 @@ def side_by_side(
 
 def kept(found: "Comparison | Audit", runs: "Runs", path: str, *, figures: bool) -> Iterator[str]:
     """Write the fits of a comparison, approach 3 last, since plan takes the newest; say where."""
+    from scalefit import figures as drawn
     from scalefit.diagnosis.compare import Comparison
     from scalefit.fitting import beside, save
 
@@ -138,15 +139,12 @@ def kept(found: "Comparison | Audit", runs: "Runs", path: str, *, figures: bool)
         target = save(entry.fit, beside(path, entry.name))
         yield f"law     {target}"
         if figures:
-            from scalefit.figures import save_fit
-
-            yield f"figure  {save_fit(entry.fit, runs, target.with_suffix('.png'))}"
+            page = drawn.save(drawn.fit(entry.fit, runs), target.with_suffix(".png"))
+            yield f"figure  {page}"
     if figures:
-        from scalefit.figures import save_comparison
-
         target = beside(path, "approaches")
         target = target.with_name(target.name.replace(".fit.json", ".png"))
-        yield f"figure  {save_comparison(found, target)}"
+        yield f"figure  {drawn.save(drawn.approaches(found), target)}"
 
 
 def find_laws(asked: Sequence[str], *, approaches: bool) -> "list[tuple[Law | Fit, str]]":
@@ -344,9 +342,9 @@ def written(found: "Plan | Rivals", path: Path) -> Path:
 
     suffix = path.suffix.lower()
     if suffix in (".svg", ".png", ".pdf"):
-        from scalefit.figures import save_plan
+        from scalefit import figures
 
-        return save_plan(found, path)
+        return figures.save(figures.plan(found), path)
     if suffix not in (".json", ".csv"):
         raise PlanError(f"{path} has no suffix that says what to write: .json, .csv, .svg or .png")
     csv = suffix == ".csv"

@@ -1,5 +1,7 @@
 """The approaches on one page: N*, D* and L* against compute with their intervals."""
 
+from pathlib import Path
+
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
@@ -39,6 +41,7 @@ def comparison_figure(found: Comparison) -> Figure:
         axes.set_ylabel(loss_label(fitted[0].fit.law) if fitted[0].fit else label)
         plain_numbers(axes)
         figure.suptitle(
-            f"{found.source}: {found.level:.0%} intervals; beyond the runs in grey", fontsize=11
+            f"{Path(found.source).name}: {found.level:.0%} intervals; beyond the runs in grey",
+            fontsize=11,
         )
     return figure

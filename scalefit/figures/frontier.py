@@ -12,8 +12,10 @@ from scalefit.figures.style import (
     colours,
     column,
     house_style,
+    level,
     loss_label,
     plain_numbers,
+    tails,
     title,
     wider,
 )
@@ -98,9 +100,10 @@ def draw_line(axes: Axes, fit: Fit, name: str, heading: str) -> None:
     axes.plot(budgets, getattr(fit.law.optimum(budgets), name), color="k", lw=1.2, label="line")
     if len(fit.draws):
         drawn = getattr(fit.law.form.optimum(fit.draws[:, None], budgets), name)
-        level = next(iter(fit.intervals.values())).level
-        low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
-        axes.fill_between(budgets, low, high, color="0.85", lw=0, label=f"{level:.0%} interval")
+        low, high = np.quantile(drawn, tails(fit), axis=0)
+        axes.fill_between(
+            budgets, low, high, color="0.85", lw=0, label=f"{level(fit):.0%} interval"
+        )
     axes.set(xscale="log", yscale="log", xlabel="training compute C, FLOP")
     exponent = fit.intervals["a" if name == "params" else "b"].value
     axes.set_title(f"{heading} ~ C^{exponent:.3f}", fontsize=10)

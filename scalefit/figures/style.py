@@ -59,6 +59,16 @@ def title(fit: Fit, said: str) -> str:
     return f"{name}: {fit.used} rows, {said}\n{values}"
 
 
+def level(fit: Fit) -> float:
+    """The confidence of the fit's intervals."""
+    return next(iter(fit.intervals.values())).level
+
+
+def tails(fit: Fit) -> tuple[float, float]:
+    """The shares of draws below and above which an interval ends."""
+    return (1 - level(fit)) / 2, (1 + level(fit)) / 2
+
+
 def column(runs: Runs, name: str) -> FloatArray:
     """A quantity of all rows, shape (rows,)."""
     values: FloatArray = runs.frame[name].to_numpy(dtype=np.float64)

@@ -12,8 +12,10 @@ from scalefit.figures.style import (
     SIZES,
     column,
     house_style,
+    level,
     loss_label,
     plain_numbers,
+    tails,
     title,
     wider,
 )
@@ -47,7 +49,12 @@ def draw_curves(axes: Axes, fit: Fit, runs: Runs, sizes: LogNorm) -> None:
     shown = np.unique(params)
     shown = shown[np.unique(np.linspace(0, len(shown) - 1, LINES).round().astype(int))]
     for size in shown:
-        axes.plot(grid, fit.law.loss(size, grid), color=mpl.colormaps[SIZES](sizes(size)), lw=1)
+        colour = mpl.colormaps[SIZES](sizes(size))
+        axes.plot(grid, fit.law.loss(size, grid), color=colour, lw=1)
+        if len(fit.draws):
+            drawn = fit.law.form.predict(fit.draws[:, None], np.full_like(grid, size), grid)
+            axes.fill_between(grid, *np.nanquantile(drawn, tails(fit), axis=0), color=colour,
+                              alpha=0.15, lw=0)  # fmt: skip
     axes.set(xscale="log", yscale="log", xlabel="tokens D", ylabel=loss_label(fit.law))
     plain_numbers(axes)
     axes.set_title("the law through the runs", fontsize=10)
@@ -68,12 +75,23 @@ def draw_surface(axes: Axes, fit: Fit, runs: Runs) -> None:
     budgets = 6 * np.geomspace(n[0] * d[0], n[-1] * d[-1], 200)
     best = fit.law.optimum(budgets)
     axes.plot(best.params, best.tokens, color=FRONTIER, lw=2, label="compute-optimal")
+    if len(fit.draws):
+        # N* of a budget lies on its line of equal cost, and so do the ends of its interval
+        ends = np.nanquantile(
+            fit.law.form.optimum(fit.draws[:, None], budgets).params, tails(fit), axis=0
+        )
+        low, high = ends
+        axes.fill(
+            np.concatenate([low, high[::-1]]),
+            np.concatenate([budgets / (6 * low), (budgets / (6 * high))[::-1]]),
+            color=FRONTIER, alpha=0.15, lw=0, label=f"its {level(fit):.0%} interval",
+        )  # fmt: skip
     axes.set(
         xscale="log", yscale="log", xlim=(n[0], n[-1]), ylim=(d[0], d[-1]),
         xlabel="parameters N", ylabel="tokens D",
     )  # fmt: skip
     axes.set_title("loss and the frontier N*, D*", fontsize=10)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=True, framealpha=0.85, edgecolor="none", fontsize=8, loc="lower right")
 
 
 def draw_residuals(axes: Axes, fit: Fit, runs: Runs, sizes: LogNorm) -> None:
