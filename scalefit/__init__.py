@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from scalefit.laws.custom import law_of as law_of
     from scalefit.planning import Plan as Plan
     from scalefit.planning import plan as plan
+    from scalefit.report.html import write_report as write_report
     from scalefit.runs import Runs as Runs
     from scalefit.runs import read as read
 
@@ -46,6 +47,7 @@ _HOMES = {
     "published": "scalefit.laws",
     "Plan": "scalefit.planning",
     "plan": "scalefit.planning",
+    "write_report": "scalefit.report.html",
     "Runs": "scalefit.runs",
     "read": "scalefit.runs",
 }

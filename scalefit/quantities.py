@@ -159,6 +159,22 @@ def format_flops(x: float, digits: int = 3) -> str:
     return f"{Decimal(mantissa).normalize():f}e{int(exponent)}" if e else mantissa
 
 
+UNKNOWN = "–"
+"""Stands for a number that is not known."""
+
+
+def format_number(value: float | None) -> str:
+    """Four significant digits, so that neighbouring limits can be told apart."""
+    if value is None:
+        return UNKNOWN
+    if value == 0:
+        return "0"
+    magnitude = math.floor(math.log10(abs(value)))
+    if -4 <= magnitude < 6:
+        return f"{value:.{max(0, 3 - magnitude)}f}"
+    return f"{value:.3e}"
+
+
 def _parse(
     value: str | float, per_unit: Callable[[str], Decimal | None], kind: tuple[str, str]
 ) -> float:

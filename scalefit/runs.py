@@ -24,6 +24,7 @@ from scalefit import cleaning
 from scalefit.cleaning import Dropped
 from scalefit.errors import DataError
 from scalefit.importers import NON_EMBEDDING, load, part_files, recognise
+from scalefit.markup import paragraph
 
 SCHEMA: pa.Schema = pa.schema(
     [
@@ -80,6 +81,12 @@ class Runs:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: what was seen, what was done to it, and the first rows."""
+        told = paragraph(f"{self.source}: {len(self)} rows that may be fitted")
+        said = [*self.notes, *(f"{one.rows} rows left out: {one.reason}" for one in self.dropped)]
+        return told + "".join(map(paragraph, said)) + str(self.frame.head(10).to_html(index=False))
 
     @property
     def cluster(self) -> NDArray[np.object_] | None:

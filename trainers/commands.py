@@ -10,12 +10,15 @@ import click
 from scalefit.commands.options import (
     json_option,
 )
+from scalefit.commands.shell import completed_by, grid_names, study_names
 from scalefit.commands.terminal import Status, command, say
 from trainers.options import grid_options, study_options, sweep_options, training_options
 
 
 @command("train-grid")
-@click.argument("grid", default="text", metavar="[GRID.toml|NAME]")
+@click.argument(
+    "grid", default="text", metavar="[GRID.toml|NAME]", shell_complete=completed_by(grid_names)
+)
 @grid_options
 @training_options
 @json_option
@@ -45,7 +48,9 @@ def train_grid_command(
 
 
 @command("tune")
-@click.argument("grid", default="text", metavar="[GRID.toml|NAME]")
+@click.argument(
+    "grid", default="text", metavar="[GRID.toml|NAME]", shell_complete=completed_by(grid_names)
+)
 @sweep_options
 @training_options
 @json_option
@@ -130,7 +135,7 @@ def studies_command(as_json: bool) -> None:
 
 
 @command("study")
-@click.argument("name")
+@click.argument("name", shell_complete=completed_by(study_names))
 @study_options
 @json_option
 def study_command(name: str, output: Path, as_json: bool, **options: Any) -> None:
@@ -147,3 +152,17 @@ def study_command(name: str, output: Path, as_json: bool, **options: Any) -> Non
         done = perform(name, output, tell=status.show, **options)
     click.echo(json.dumps(done.to_dict()) if as_json else study_text(done))
     say([f"table   {done.table}", f"figure  {done.figure}"])
+
+
+@command("doctor")
+@json_option
+def doctor_command(as_json: bool) -> None:
+    """What this machine has: versions, extras, devices, threads, and where results lie.
+
+    \b
+    scalefit doctor
+    """
+    from trainers.doctor import doctor_text, examine
+
+    found = examine(Path())
+    click.echo(json.dumps(found) if as_json else doctor_text(found))

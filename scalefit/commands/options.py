@@ -7,6 +7,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from scalefit.commands.shell import completed_by, device_names
 from scalefit.commands.terminal import Amount, ColumnMap, FormName, Loss, Threshold, Wish
 
 Command = Callable[..., Any]
@@ -185,7 +186,10 @@ terms_options = together(
 
 hardware_options = together(
     (
-        click.option("--gpu", metavar="NAME", help="h100, a100, rtx-4090, tpu-v5p, ..."),
+        click.option(
+            "--gpu", metavar="NAME", shell_complete=completed_by(device_names),
+            help="h100, a100, rtx-4090, tpu-v5p, ...",
+        ),
         click.option("--count", type=click.IntRange(1), help="How many of them."),
         click.option(
             "--mfu", type=click.FloatRange(0, 1, min_open=True), default=0.4, show_default=True,

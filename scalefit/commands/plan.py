@@ -16,6 +16,7 @@ from scalefit.commands.options import (
     reading_options,
     terms_options,
 )
+from scalefit.commands.shell import completed_by, law_names
 from scalefit.commands.steps import (
     DEFAULT_LAW,
     find_laws,
@@ -33,6 +34,7 @@ from scalefit.commands.terminal import command, say
     "law_names",
     multiple=True,
     metavar="NAME|FILE",
+    shell_complete=completed_by(law_names),
     help="A law of the literature or a fit's JSON [default: the newest fit in this folder, "
     f"else {DEFAULT_LAW}]. Repeat it to hold laws against each other.",
 )
@@ -87,7 +89,7 @@ def plan_command(
 
 
 @command("laws")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completed_by(law_names))
 @click.option("--exponents", is_flag=True, help="How N* and D* grow with compute, law by law.")
 @click.option("--forms", is_flag=True, help="The functional forms, for scalefit fit --form.")
 @json_option

@@ -12,6 +12,8 @@ from scalefit.cleaning import Dropped
 from scalefit.errors import FitError
 from scalefit.laws import Constraints, Convention, FloatArray, Form, Law, form_named
 from scalefit.laws.frontier import KNOWN
+from scalefit.markup import paragraph, table
+from scalefit.quantities import format_number
 
 SCHEMA = 3
 
@@ -199,6 +201,25 @@ class Fit:
             "notes": list(self.notes),
             "draws": [[_known(value) for value in draw] for draw in self.draws.tolist()],
         }
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: the equation, the constants with intervals, the evidence."""
+        rows = [
+            (
+                name,
+                format_number(one.value),
+                f"{format_number(one.low)} … {format_number(one.high)}",
+                "" if one.identified else "not identified",
+            )
+            for name, one in self.intervals.items()
+        ]
+        level = f"{next(iter(self.intervals.values())).level:.0%} interval"
+        proof = self.certificate
+        agree = f"; {proof.agreeing} of {proof.starts} starts agree" if proof else ""
+        status = str(self.status).replace("_", " ")
+        caption = f"{self.law.name}: {self.used} rows; {status}{agree}"
+        told = table(caption, ("", "value", level, ""), rows)
+        return paragraph(self.law.form.equation) + told + "".join(map(paragraph, self.notes))
 
     def to_json(self) -> str:
         """One line of JSON at full precision."""

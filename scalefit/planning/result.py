@@ -9,7 +9,9 @@ import pandas as pd
 
 from scalefit.fitting import Fit
 from scalefit.laws import FloatArray, Law
+from scalefit.markup import paragraph, table
 from scalefit.planning.problem import Terms
+from scalefit.quantities import format_count, format_flops, format_number
 
 if TYPE_CHECKING:
     from scalefit.planning.hardware import Bill
@@ -175,6 +177,23 @@ class Plan:
         }
         return {name: quantity for name, quantity in named.items() if quantity is not None}
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: each number with its interval; of many budgets, the frame."""
+        if np.ndim(self.params.value):
+            return str(self.frame().to_html(index=False))
+        rows = [
+            (
+                name.replace("_", " "),
+                SHOWN.get(name, format_number)(one.value),
+                "" if one.level is None else " … ".join(_end(name, x) for x in (one.low, one.high)),
+            )
+            for name, one in self.quantities().items()
+        ]
+        level = f"{self.params.level:.0%} interval" if self.params.level else ""
+        unit = "" if self.loss_unit == "unknown" else f"; loss in {self.loss_unit}"
+        told = table(f"by {self.law.name}{unit}", ("", "plan", level), rows)
+        return told + "".join(map(paragraph, self.notes))
+
     def to_dict(self) -> dict[str, Any]:
         """The JSON object of ``scalefit plan --json``."""
         numbers = {name: quantity.to_dict() for name, quantity in self.quantities().items()}
@@ -217,6 +236,16 @@ class Plan:
         return pd.DataFrame(
             {name: np.broadcast_to(np.ravel(x), rows) for name, x in columns.items()}
         )
+
+
+SHOWN = {
+    "params": format_count, "tokens": format_count, "training_flops": format_flops,
+    "serving_flops": format_flops,
+}  # fmt: skip
+
+
+def _end(name: str, limit: float | None) -> str:
+    return "unbounded" if limit is None else SHOWN.get(name, format_number)(limit)
 
 
 def listed(value: Any) -> Any:

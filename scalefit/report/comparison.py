@@ -3,8 +3,8 @@
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from scalefit.quantities import format_count, format_flops
-from scalefit.report.text import SYMBOL, UNKNOWN, number
+from scalefit.quantities import UNKNOWN, format_count, format_flops, format_number
+from scalefit.report.text import SYMBOL
 
 if TYPE_CHECKING:
     from scalefit.diagnosis.audit import Audit, Convention
@@ -91,8 +91,8 @@ def _interval(entry: "Quantity | None") -> str:
     if entry is None:
         return UNKNOWN
     if entry.level is None:
-        return number(entry.value)
-    return f"{number(entry.value)} [{number(entry.low)}, {number(entry.high)}]"
+        return format_number(entry.value)
+    return f"{format_number(entry.value)} [{format_number(entry.low)}, {format_number(entry.high)}]"
 
 
 def _counts(entry: "Quantity") -> str:
@@ -111,7 +111,7 @@ def _candidate_row(entry: "Candidate") -> str:
 
 
 def _convention_row(entry: "Convention") -> str:
-    a = f"{number(entry.a)} [{number(entry.low)}, {number(entry.high)}]"
+    a = f"{format_number(entry.a)} [{format_number(entry.low)}, {format_number(entry.high)}]"
     sizes = "".join(f"{format_count(x):>9}" for x in (entry.size, entry.total, entry.tokens))
     return f"{COUNTED[entry.params]:<32}{entry.flops:>7}{a:>27}{sizes}"
 

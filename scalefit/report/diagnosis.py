@@ -9,9 +9,8 @@ from scalefit.diagnosis.diagnose import Diagnosis
 from scalefit.diagnosis.influence import Influence
 from scalefit.diagnosis.residuals import Group
 from scalefit.diagnosis.sensitivity import REACH, Variant
-from scalefit.quantities import format_count, format_flops
+from scalefit.quantities import UNKNOWN, format_count, format_flops
 
-UNKNOWN = "–"
 SHOW = {"C": format_flops, "N": format_count, "D/N": "{:.3g}".format}
 CONSTANTS = ("E", "A", "B", "alpha", "beta", "k", "eta", "N_c", "D_c", "alpha_N", "alpha_D", "a")
 

@@ -17,14 +17,15 @@ from scalefit.errors import ScalefitError
 from scalefit.fitting import Fit
 from scalefit.fitting.files import replace_text
 from scalefit.laws import published
+from scalefit.markup import table
 from scalefit.planning import Quantity
 from scalefit.planning.hardware import devices
 from scalefit.planning.subject import DECAYS, LENDER
-from scalefit.quantities import format_count, format_flops
+from scalefit.quantities import UNKNOWN, format_count, format_flops, format_number
 from scalefit.report.drawings import drawings
-from scalefit.report.gather import Found
-from scalefit.report.text import COUNTED, EXPONENT, GAP, SYMBOL, UNKNOWN, flops_rule, loss_unit
-from scalefit.report.text import number as shown
+from scalefit.report.gather import Found, gather
+from scalefit.report.text import COUNTED, EXPONENT, GAP, SYMBOL, flops_rule, loss_unit
+from scalefit.runs import Runs
 
 PAGE = files("scalefit.report").joinpath("page")
 GENERATOR = 'name="generator" content="scalefit'
@@ -42,6 +43,15 @@ class Table:
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+
+def write_report(fit: Fit, runs: Runs, path: str | Path = "report.html") -> Path:
+    """Hold a fit against its runs from every side, and write a page to share.
+
+    Raises:
+        ScalefitError: if it cannot be written, or something else stands there.
+    """
+    return write(gather(fit, runs), Path(path))
 
 
 def write(found: Found, path: Path) -> Path:
@@ -80,7 +90,7 @@ def page(found: Found) -> str:
         css=Markup(PAGE.joinpath("page.css").read_text("utf-8")),  # noqa: S704 - our own file
         script=Markup(PAGE.joinpath("planner.js").read_text("utf-8")),  # noqa: S704 - our own file
         equation=fit.law.form.equation,
-        constants=[f"{name} = {shown(value)}" for name, value in fit.law.params.items()],
+        constants=[f"{name} = {format_number(value)}" for name, value in fit.law.params.items()],
         summary=list(_summary(found)),
         planner=_planner(fit) if live else None,
         no_planner=_no_planner(fit),
@@ -115,16 +125,7 @@ PARTS = {
 
 
 def _table(found: Table) -> Markup:
-    head = Markup("").join(Markup('<th scope="col">{}</th>').format(cell) for cell in found.head)
-    rows = Markup("").join(
-        Markup('<tr><th scope="row">{}</th>{}</tr>').format(
-            name, Markup("").join(Markup("<td>{}</td>").format(cell) for cell in cells)
-        )
-        for name, *cells in found.rows
-    )
-    return Markup(
-        "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
-    ).format(found.caption, head, rows)
+    return Markup(table(found.caption, found.head, found.rows))  # noqa: S704 - it escapes
 
 
 def _subtitle(found: Found) -> str:
@@ -158,15 +159,15 @@ def _status(fit: Fit) -> str:
 
 
 def _interval(entry: Any) -> str:
-    return f"{shown(entry.value)} [{shown(entry.low)}, {shown(entry.high)}]"
+    return f"{format_number(entry.value)} [{format_number(entry.low)}, {format_number(entry.high)}]"
 
 
 def _law(fit: Fit) -> Table:
     rows = tuple(
         (
             EXPONENT.get(name, name) if fit.law.form.plans else name,
-            shown(entry.value),
-            f"{shown(entry.low)} … {shown(entry.high)}",
+            format_number(entry.value),
+            f"{format_number(entry.low)} … {format_number(entry.high)}",
             "" if entry.identified else GAP,
         )
         for name, entry in fit.intervals.items()
@@ -219,7 +220,11 @@ def _approaches(found: Comparison) -> Iterator[Table]:
         caption=f"Exponents by approach; {level}",
         head=("", EXPONENT["a"], EXPONENT["b"]),
         rows=tuple(
-            (f"{entry.number} {entry.name}", _quantity(entry.a, shown), _quantity(entry.b, shown))
+            (
+                f"{entry.number} {entry.name}",
+                _quantity(entry.a, format_number),
+                _quantity(entry.b, format_number),
+            )
             for entry in fitted
         ),
     )
@@ -229,7 +234,7 @@ def _approaches(found: Comparison) -> Iterator[Table]:
                 f"{entry.number} {entry.name}",
                 _quantity(entry.optima[at].params, format_count),
                 _quantity(entry.optima[at].tokens, format_count),
-                _quantity(entry.optima[at].loss, shown),
+                _quantity(entry.optima[at].loss, format_number),
             )
             for entry in fitted
         )

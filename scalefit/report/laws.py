@@ -10,8 +10,8 @@ import numpy as np
 
 from scalefit.laws import FORMS, Form
 from scalefit.laws.literature import Entry, answers, entries, exponents, named, planners
-from scalefit.quantities import format_count, format_flops
-from scalefit.report.text import COUNTED, UNKNOWN, flops_rule, loss_unit, number
+from scalefit.quantities import UNKNOWN, format_count, format_flops, format_number
+from scalefit.report.text import COUNTED, flops_rule, loss_unit
 
 SCHEMA = 1
 WIDTH, HEAD, NAME = 98, 10, 41
@@ -246,7 +246,7 @@ def _constant_row(entry: Entry, name: str, value: float) -> str:
     gap = f"{error:<15}" if entry.errors else ""
     low, high = entry.intervals.get(name, (None, None))
     band = "" if low is None else f"{low:g} … {high:g}"
-    return f"{name:<10}{number(value):>12}  {unit:<12}{gap}{band}".rstrip()
+    return f"{name:<10}{format_number(value):>12}  {unit:<12}{gap}{band}".rstrip()
 
 
 def _constant_unit(entry: Entry, name: str) -> str:
@@ -306,7 +306,7 @@ def _optimum_rows(entry: Entry) -> list[str]:
 def _optimum_row(flops: float, params: float, tokens: float, loss: float | None) -> str:
     counts = f"{format_flops(flops):>10}{format_count(params):>10}{format_count(tokens):>10}"
     said = UNKNOWN if loss is None else f"{loss:.3f}"
-    return f"{counts}{number(tokens / params):>10}{said:>10}"
+    return f"{counts}{format_number(tokens / params):>10}{said:>10}"
 
 
 def _point_rows(entry: Entry) -> list[str]:

@@ -10,8 +10,8 @@ from scalefit.planning.hardware import Bill
 from scalefit.planning.result import Choice, Regret
 from scalefit.planning.rivals import Judgement, Rivals
 from scalefit.planning.shape import Model
-from scalefit.quantities import format_count, format_flops
-from scalefit.report.text import COUNTED, UNKNOWN, WIDTH, flops_rule, loss_unit, number, span
+from scalefit.quantities import UNKNOWN, format_count, format_flops, format_number
+from scalefit.report.text import COUNTED, WIDTH, flops_rule, loss_unit, span
 
 NAME, VALUE = 18, 10  # widths of the columns
 LIMITS = {"max_params": "parameters", "max_tokens": "tokens"}
@@ -109,9 +109,9 @@ def _numbers(plan: Plan) -> list[str]:
     shown: list[tuple[str, Quantity | None, Callable[[float], str]]] = [
         ("parameters N", plan.params, format_count),
         ("tokens D", plan.tokens, format_count),
-        ("tokens/parameter", plan.tokens_per_param, number),
-        ("epochs", epochs, number),
-        ("loss", plan.loss, number),
+        ("tokens/parameter", plan.tokens_per_param, format_number),
+        ("epochs", epochs, format_number),
+        ("loss", plan.loss, format_number),
         ("training FLOP", plan.training_flops if "flops" not in plan.asked or plan.bound or
          plan.serving_flops else None, format_flops),
         ("serving FLOP", plan.serving_flops, format_flops),
@@ -236,7 +236,7 @@ def _bill_lines(bill: Bill | None) -> Iterator[str]:
         return
     cluster = bill.cluster
     many = f"{cluster.count:,} x " if cluster.count else ""
-    days = f"{_around(bill.days, number)} days, " if bill.days else ""
+    days = f"{_around(bill.days, format_number)} days, " if bill.days else ""
     cost = f", {_around(bill.cost, format_count)} in money" if bill.cost else ""
     yield from _hung(
         f"Hardware {many}{cluster.device.name} at {cluster.mfu:.0%} of its peak: {days}"
@@ -264,7 +264,7 @@ def _rows(plan: Plan) -> list[str]:
     """A row for every budget, of several."""
     frame = plan.frame()
     shows: dict[str, Callable[[float], str]] = {
-        "params": format_count, "tokens": format_count, "loss": number,
+        "params": format_count, "tokens": format_count, "loss": format_number,
     }  # fmt: skip
     names = [name for name in shows if name in frame]
     asked = next(iter(plan.asked))
@@ -289,13 +289,13 @@ def _rival_row(plan: Plan, width: int) -> str:
     bill = plan.bill
     money = ""
     if bill is not None:
-        days = number(bill.days.value) if bill.days else UNKNOWN
+        days = format_number(bill.days.value) if bill.days else UNKNOWN
         cost = format_count(bill.cost.value) if bill.cost else UNKNOWN
         money = f"{days:>9}{cost:>10}"
     return (
         f"{plan.law.name:<{width}}{format_count(plan.params.value):>14}"
         f"{format_count(plan.tokens.value):>12}"
-        f"{number(plan.tokens_per_param.value):>8}{loss:>9}{money}"
+        f"{format_number(plan.tokens_per_param.value):>8}{loss:>9}{money}"
         f"   {COUNTED[plan.law.convention.params]}"
     )
 

@@ -1,16 +1,14 @@
 """Fits as text: units in the heading, every value beside its interval."""
 
 from collections.abc import Mapping
-from math import floor, log10
 from textwrap import wrap
 from typing import Any
 
 from scalefit.fitting import Certificate, Fit, Interval, Point, Scan
 from scalefit.laws import Convention
-from scalefit.quantities import format_count, format_flops
+from scalefit.quantities import UNKNOWN, format_count, format_flops, format_number
 
 GAP = "not identified"
-UNKNOWN = "–"
 WIDTH, WIDEST = 98, 120  # of wrapped text, and of a line that need not be wrapped
 HANGING: Mapping[str, Any] = {"subsequent_indent": " " * 7}
 MOST_POINTS = 24
@@ -82,11 +80,11 @@ def _interval_row(name: str, entry: Interval, fit: Fit) -> str:
     # Of a law of another kind a and b are constants like any others.
     meant = fit.law.form.plans or name not in fit.law.form.parameters
     label = EXPONENT.get(name, name) if meant else name
-    start = f"{label:<14}{number(entry.value):>10}"
+    start = f"{label:<14}{format_number(entry.value):>10}"
     said = next((wish for wish in fit.constraints.sentences() if name in wish.split()), None)
     if said and entry.low == entry.high:
         return f"{start}    as given: {said}"
-    limits = f"{number(entry.low):>10} … {number(entry.high)}"
+    limits = f"{format_number(entry.low):>10} … {format_number(entry.high)}"
     return f"{start}{limits}" if entry.identified else f"{start}{limits:<26}{GAP}"
 
 
@@ -147,7 +145,11 @@ def _range(name: str, limits: tuple[float, float]) -> str:
         return span(limits)
     if name == "flops":
         return f"{format_flops(low)} to {format_flops(high)} FLOP"
-    return f"{low:.3f} to {high:.3f}" if name == "loss" else f"{number(low)} to {number(high)}"
+    return (
+        f"{low:.3f} to {high:.3f}"
+        if name == "loss"
+        else f"{format_number(low)} to {format_number(high)}"
+    )
 
 
 def _scan_line(scan: Scan | None) -> list[str]:
@@ -166,15 +168,3 @@ def _scan_line(scan: Scan | None) -> list[str]:
 def span(limits: tuple[float, float]) -> str:
     """From one count to another."""
     return f"{format_count(limits[0])} to {format_count(limits[1])}"
-
-
-def number(value: float | None) -> str:
-    """Four significant digits, so that neighbouring limits can be told apart."""
-    if value is None:
-        return UNKNOWN
-    if value == 0:
-        return "0"
-    magnitude = floor(log10(abs(value)))
-    if -4 <= magnitude < 6:
-        return f"{value:.{max(0, 3 - magnitude)}f}"
-    return f"{value:.3e}"

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from cli import cli
 from scalefit.errors import ScalefitError
 from scalefit.fitting import fit
+from scalefit.quantities import format_number
 from scalefit.report import html
 from scalefit.report.drawings import HEAVIEST
 from scalefit.report.gather import Found, gather
@@ -95,7 +96,7 @@ def test_every_field_has_a_label_and_every_figure_words(page: str, found: Found)
 
 def test_the_page_says_what_the_fit_says(page: str, found: Found) -> None:
     for name, entry in found.fit.intervals.items():
-        assert html.shown(entry.value) in page, name
+        assert format_number(entry.value) in page, name
     proof = found.fit.certificate
     assert proof is not None
     assert f"{proof.agreeing} of {proof.starts} starts" in page
