@@ -1,7 +1,6 @@
 """Grokking in a quadratic network."""
 
 import pytest
-import torch
 
 from trainers.studies import grokking
 from trainers.study import Ask
@@ -33,6 +32,14 @@ def test_more_decay_is_sooner_and_none_is_never(table):
     assert last[grokking.ARMS[3].name] < 0.1
 
 
+def test_modulo_113_the_delay_is_there_too(table):
+    found = grokking.delays(table)
+    large = found[found["arm"] == grokking.LARGE.name]
+    assert len(large) == grokking.COSTLY
+    assert (large["understood"] >= 4 * large["fitted"]).all()
+    assert (large["before"] <= 0.1).all()
+
+
 def test_seeds_trained_together_are_those_trained_alone(table, monkeypatch):
     monkeypatch.setattr(grokking, "STEPS", 200)
     alone = grokking._trained(grokking.ARMS[0], [3])
@@ -41,16 +48,20 @@ def test_seeds_trained_together_are_those_trained_alone(table, monkeypatch):
     assert both[0] == pytest.approx(both[1], abs=0.02)
 
 
-def test_shown_and_other_pairs_are_all_pairs_once():
-    shown, hidden = grokking._split(0.5, [0, 1])
-    for one, other in zip(shown, hidden, strict=True):
-        pairs = torch.cat([one, other])
-        assert len({tuple(pair) for pair in pairs.tolist()}) == grokking.PRIME**2
-    assert not torch.equal(shown[0], shown[1])
-
-
 def test_what_is_said_is_what_the_table_holds(table):
     finding = grokking.find(table)
     assert finding.showed
     assert f"{finding.numbers['ratio']:.1f} times" in finding.text[0]
-    assert len(grokking.draw(table).axes) == len(grokking.ARMS)
+    assert f"{finding.numbers['ratio modulo 113']:.1f} times" in finding.text[3]
+    assert len(grokking.draw(table).axes) == len(grokking.ARMS) + 1
+
+
+@pytest.mark.parametrize(
+    ("column", "said"), [("test", "are not understood"), ("train", "are not fitted")]
+)
+def test_what_never_comes_is_said_not_to(table, column, said):
+    doctored = table.assign(**{column: 0.0})
+    finding = grokking.find(doctored[doctored["seed"] == 0])
+    assert not finding.showed
+    assert said in finding.text[0]
+    assert "nan" not in finding.text[0]

@@ -182,7 +182,7 @@ def walk(
         dropout: share of hidden units dropped while training.
     """
     leaves = [one.detach().clone().requires_grad_() for one in networks.parameters]
-    walker = _with(networks, leaves)
+    walker = with_parameters(networks, leaves)
     optimiser = _optimiser(leaves, lr=lr, adam=adam, momentum=momentum, decay=decay)
     rows, step = _batches(inputs.shape[-2], batch, networks.seeds[0]), 0
     for stop in stops:
@@ -193,10 +193,10 @@ def walk(
                 leaf.grad = slope
             optimiser.step()
         step = stop
-        yield step, _with(networks, [leaf.detach().clone() for leaf in leaves])
+        yield step, with_parameters(networks, [leaf.detach().clone() for leaf in leaves])
 
 
-def _with(networks: Networks, parameters: Sequence[Tensor]) -> Networks:
+def with_parameters(networks: Networks, parameters: Sequence[Tensor]) -> Networks:
     """The same networks with these weights, then biases."""
     layers = len(networks.weights)
     return replace(networks, weights=tuple(parameters[:layers]), biases=tuple(parameters[layers:]))
