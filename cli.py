@@ -28,9 +28,20 @@ SECTIONS: Mapping[str, tuple[Entry, ...]] = {
         Entry("plan", "scalefit.commands.plan", "The model and the data to train for a budget."),
         Entry("laws", "scalefit.commands.plan", "The laws of the literature."),
     ),
+    "Look": (
+        Entry("report", "scalefit.commands.look", "One page to share, with a planner in it."),
+        Entry("plot", "scalefit.commands.look", "A figure of runs, a fit or a plan."),
+    ),
     "Tables": (
         Entry("simulate", "scalefit.commands.tables", "Runs of a known law, with noise."),
         Entry("sweep", "scalefit.commands.tables", "The best learning rate and batch of a sweep."),
+        Entry("import", "scalefit.commands.moving", "Logs of W&B, TensorBoard, MLflow and others."),
+        Entry("export", "scalefit.commands.moving", "A table of runs as CSV or JSON lines."),
+        Entry("runs", "scalefit.commands.moving", "What a table of runs holds."),
+    ),
+    "Help": (
+        Entry("doctor", "trainers.commands", "What this machine has, and where results lie."),
+        Entry("completion", "scalefit.commands.shell", "Completion for bash, zsh or fish."),
     ),
 }
 

@@ -88,7 +88,7 @@ def choose(
         frame = _keep(frame, inside, f"outside --where {where}", dropped)
     if "status" in frame:
         frame = _keep(frame, ~_outlived(frame), "their run failed where it was annealed", dropped)
-        status = frame["status"].fillna("ok").astype(str)
+        status = frame["status"].astype(object).fillna("ok").astype(str)
         for kind in sorted(set(status) - {"ok"}):
             bad = (status == kind).reindex(frame.index).to_numpy()
             frame = _keep(frame, ~bad, f"status {kind}", dropped)
@@ -202,7 +202,7 @@ def _outlived(frame: pd.DataFrame) -> NDArray[np.bool_]:
     if runs is None or "averaging" not in frame:
         return np.zeros(len(frame), dtype=bool)
     rank = frame["averaging"].map(_averaging_rank).astype(float)
-    failed = (frame["status"].fillna("ok").astype(str) != "ok").to_numpy()
+    failed = (frame["status"].astype(object).fillna("ok").astype(str) != "ok").to_numpy()
     annealed = rank.where(failed & (rank < len(_AVERAGING)).to_numpy()).groupby(runs)
     worse: NDArray[np.bool_] = (rank > annealed.transform("min")).to_numpy() & ~failed
     return worse

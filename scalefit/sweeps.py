@@ -111,7 +111,7 @@ def _sound(runs: Runs, far: float) -> tuple[pd.DataFrame, list[str]]:
         raise DataError(f"{runs.source}: lr and batch_tokens must be numbers above 0 in every row")
     notes = [f"{entry.rows} runs left out ({entry.reason})" for entry in runs.dropped]
     if "status" in frame:
-        failed = (frame["status"].fillna("ok").astype(str) != "ok").to_numpy()
+        failed = (frame["status"].astype(object).fillna("ok").astype(str) != "ok").to_numpy()
         frame = frame[~failed]
         if failed.any():
             notes.append(f"{failed.sum()} runs left out (their status is not ok)")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from trainers.studies.tools.digits import CLASSES
-from trainers.studies.tools.mlp import Networks, draw_networks, squared, wrong
+from trainers.studies.tools.mlp import Networks, draw_networks, squared, with_parameters, wrong
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ def descend(
 ) -> Networks:
     """SGD with momentum; below the threshold slower with time, and until no label is missed."""
     leaves = [one.to(inputs.device).clone().requires_grad_() for one in networks.parameters]
-    networks = _with(networks, leaves)
+    networks = with_parameters(networks, leaves)
     speeds = [torch.zeros_like(leaf) for leaf in leaves]
     moving = torch.ones(len(networks.seeds), 1, 1, device=inputs.device)
     targets = torch.eye(CLASSES, device=inputs.device)[labels]
@@ -118,10 +118,4 @@ def descend(
                 moving *= (wrong(networks(inputs), labels) > 0).float()[:, None, None]
             if not moving.any():
                 break
-    return _with(networks, [leaf.detach() for leaf in leaves])
-
-
-def _with(networks: Networks, parameters: Sequence[Tensor]) -> Networks:
-    """The same networks with these weights, then biases."""
-    layers = len(networks.weights)
-    return replace(networks, weights=tuple(parameters[:layers]), biases=tuple(parameters[layers:]))
+    return with_parameters(networks, [leaf.detach() for leaf in leaves])
