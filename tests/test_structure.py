@@ -59,7 +59,7 @@ import sys
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         if name.partition(".")[0] in {"torch", "filelock", "submitit", "distributed", "sklearn",
-                                      "threadpoolctl", "tokenizers"}:
+                                      "threadpoolctl", "tokenizers", "vega_datasets"}:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocker())
