@@ -1,12 +1,13 @@
 # make quickstart   train a real grid, fit it, plan a budget: about five minutes on two cores
 # make test         lint, types, every test
-# Both make their own environment in .venv when it is missing.
+# make docs         the documentation as a site, in site/
+# All make their own environment in .venv when it is missing.
 
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := results/quickstart
 
-.PHONY: quickstart test lint
+.PHONY: quickstart test lint docs
 .DEFAULT_GOAL := quickstart
 
 quickstart: .venv/ready
@@ -28,8 +29,11 @@ lint: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: .venv/ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,slurm,dask,images,tokenizers]" --group dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[train,slurm,dask,images,tokenizers,weather,tensorboard]" --group dev
 	@touch $@

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from trainers.study import perform, studies, study
+from trainers.study import Study, perform, studies, study
 
 HERE = Path(__file__).parent
 FIGURES = HERE / "gallery"
@@ -66,8 +66,14 @@ def entry(name: str, about: str, said: dict[str, object]) -> list[str]:
         f"![{said['title']}](gallery/{name}.png)\n",
         f"{verdict} ({said['seeds']} seeds): {finding['criterion']}.\n",
         *(f"- {sentence}" for sentence in finding["text"]),
-        f"\nBears on: {found.bears_on} Sources: {'; '.join(found.sources)}.",
+        f"\nBears on: {found.bears_on} Sources: {'; '.join(found.sources)}.{_full(found)}",
     ]
+
+
+def _full(found: Study) -> str:
+    """What --full would run."""
+    data = f", with --data {found.data}" if found.data else ""
+    return f" `--full` runs {found.full}{data}; no figure here is of it." if found.full else ""
 
 
 def _small(figure: Path, place: Path) -> None:

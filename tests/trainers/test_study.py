@@ -2,16 +2,19 @@
 
 import ast
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from click.testing import CliRunner
+from matplotlib.figure import Figure
 
 from cli import cli
 from scalefit.errors import StudyError
 from tests.conftest import ROOT
-from trainers.study import perform, studies, study
+from trainers.study import Ask, Finding, Study, perform, studies, study
 
 
 def ask(*arguments, code=0):
@@ -69,3 +72,52 @@ def test_what_cannot_be_run_is_one_sentence(tmp_path: Path):
         perform("epochs", tmp_path, full=True)
     with pytest.raises(StudyError, match="reads no data"):
         perform("epochs", tmp_path, data=tmp_path / "file")
+
+
+def made(asked: list[Ask]) -> Study:
+    """A study that only notes what it is asked."""
+
+    def run(ask: Ask) -> pd.DataFrame:
+        asked.append(ask)
+        ask.tell("half way")
+        return pd.DataFrame({"seed": list(ask.seeds), "x": 1.0})
+
+    def find(_table: pd.DataFrame) -> Finding:
+        return Finding(showed=True, criterion="none", text=(), numbers={})
+
+    return Study(
+        title="made", sources=("none",), bears_on="nothing.", seeds=2, run=run, find=find,
+        draw=lambda _table: Figure(), full="more of it", data="a file",
+    )  # fmt: skip
+
+
+def test_the_full_form_has_files_of_its_own_and_is_told_what_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked: list[Ask] = []
+    monkeypatch.setattr("trainers.study.study", lambda _name: made(asked))
+    perform("made", tmp_path)
+    kept = (tmp_path / "made.parquet").read_bytes()
+    said: list[str] = []
+    done = perform(
+        "made", tmp_path, seeds=3, full=True, data=tmp_path / "mine.npz", tell=said.append
+    )
+    assert done.table == tmp_path / "made-full.parquet"
+    assert (tmp_path / "made.parquet").read_bytes() == kept
+    plain, full = asked
+    assert (list(plain.seeds), plain.full, plain.data, plain.device) == ([0, 1], False, None, "cpu")
+    assert (list(full.seeds), full.full, full.data) == ([0, 1, 2], True, tmp_path / "mine.npz")
+    assert full.device == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert said == ["half way"]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(studies()) if study(name).full and study(name).data]
+)
+def test_a_full_form_that_wants_images_says_which_file_to_bring(tmp_path: Path, name: str):
+    said = ask("study", name, "--full", "--output", str(tmp_path), code=1).stderr
+    assert re.search(r"give (mnist\.npz|cifar-10-binary\.tar\.gz) with --data", said)
+    missing = ("--data", str(tmp_path / "no.npz"))
+    said = ask("study", name, "--full", *missing, "--output", str(tmp_path), code=1).stderr
+    assert "cannot be read" in said
+    assert list(tmp_path.iterdir()) == []

@@ -29,6 +29,7 @@ from trainers.studies.tools.mlp import (
     with_parameters,
     wrong,
 )
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 SIZES, EXAMPLES = (64, 64, 64, 10), 600
@@ -116,8 +117,9 @@ def find(table: pd.DataFrame) -> Finding:
         "or more, and the greatest on the bend a tenth of that at most, in every seed",
         text=(
             f"At the ends the training loss is {ends.mean():.4f} nats; on the straight way it "
-            f"rises to {_span(straight)}, on the trained bend to {_span(bent)} (greatest of "
-            f"{PLACES} places, by seed). So it is in {int(joined.sum())} of {len(found)} seeds.",
+            f"rises to {span(straight, '.2g')}, on the trained bend to {span(bent, '.2g')} "
+            f"(greatest of {PLACES} places, by seed). So it is in {int(joined.sum())} of "
+            f"{len(found)} seeds.",
             f"Over all seeds the lowest test accuracy is {tests['ends']:.1%} at an end, "
             f"{tests[STRAIGHT]:.1%} on the straight way and {tests[BENT]:.1%} on the bend.",
             "That two minima can be joined by a low curve does not say that all can, nor how "
@@ -131,11 +133,6 @@ def find(table: pd.DataFrame) -> Finding:
             "share": float(joined.mean()),
         },
     )
-
-
-def _span(values: "pd.Series[float]") -> str:
-    ends = dict.fromkeys(f"{end:.2g}" for end in (values.min(), values.max()))
-    return " to ".join(ends)
 
 
 def draw(table: pd.DataFrame) -> Figure:

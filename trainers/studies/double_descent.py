@@ -28,6 +28,7 @@ from trainers.studies.tools.images import Pictures, pictures
 from trainers.studies.tools.lines import seed_lines
 from trainers.studies.tools.mlp import Networks, draw_networks, squared, train, wrong
 from trainers.studies.tools.reuse import PAPER, Paper, trained
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 CLEAN, NOISY = "all labels right", "a fifth of the labels wrong"
@@ -181,7 +182,7 @@ def find(table: pd.DataFrame) -> Finding:
             f"With {NOISY} the squared test error is {mean['first']:.3f} at best before its peak, "
             f"{mean['peak']:.3f} there and {mean['end']:.3f} at width {widest} (means); by the "
             f"criterion it has a peak in {int(noisy['twice'].sum())} of {len(noisy)} seeds.",
-            f"The peak is at width {_span(noisy['width'])}, with {_span(noisy['filling'], '.2f')} "
+            f"The peak is at width {span(noisy['width'])}, with {span(noisy['filling'], '.2f')} "
             "times as many parameters as outputs to fit (examples times classes), where "
             f"{mean['train_error']:.3f} of the training labels are missed.",
             f"The share of test images wrong, as a mean over seeds, has a bump of {bump:.3f} "
@@ -199,10 +200,6 @@ def find(table: pd.DataFrame) -> Finding:
             "bump": bump,
         },
     )
-
-
-def _span(values: "pd.Series[float]", form: str = ".0f") -> str:
-    return " to ".join(dict.fromkeys(f"{end:{form}}" for end in (values.min(), values.max())))
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -23,6 +23,7 @@ from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.studies.tools import modular
 from trainers.studies.tools.lines import seed_lines
 from trainers.studies.tools.modular import Loss, Replica
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 EVERY, STEPS = 20, 2000
@@ -132,7 +133,7 @@ def _fit(arm: pd.DataFrame, setting: Arm) -> str:
     if arm["fitted"].isna().all():
         return "the shown pairs are not fitted"
     return (
-        f"the shown pairs are fitted after {_span(arm['fitted'])} steps, when "
+        f"the shown pairs are fitted after {span(arm['fitted'])} steps, when "
         f"{arm['before'].mean():.1%} of the others are right (chance: {1 / setting.prime:.1%})"
     )
 
@@ -144,14 +145,9 @@ def _follow(arm: pd.DataFrame) -> str:
         return "the others are not understood in this time"
     missed = f" (in {len(ratio)} of {len(arm)} seeds)" if len(ratio) < len(arm) else ""
     return (
-        f"the others follow after {_span(arm['understood'])} steps{missed}, "
+        f"the others follow after {span(arm['understood'])} steps{missed}, "
         f"{ratio.median():.1f} times as late"
     )
-
-
-def _span(steps: "pd.Series[float]") -> str:
-    ends = dict.fromkeys(f"{end:.0f}" for end in (steps.min(), steps.max()))
-    return " to ".join(ends)
 
 
 def draw(table: pd.DataFrame) -> Figure:

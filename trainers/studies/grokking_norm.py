@@ -23,6 +23,7 @@ from matplotlib.patches import Patch
 from scalefit.figures.style import FRONTIER, QUIET, SIZES, house_style
 from trainers.studies.tools.adder import Shape, draw_adder, others, walk
 from trainers.studies.tools.modular import FITTED, UNDERSTOOD, delays, norm, split
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 SHAPE = Shape(prime=31, width=32, hidden=64)
@@ -144,10 +145,10 @@ def _when(rows: pd.DataFrame) -> str:
     late, count = rows["ratio"].dropna(), len(rows)
     if rows["fitted"].isna().all():
         return f"never fits in {count} of {count} seeds"
-    fits = f"fits after {_span(rows['fitted'])} steps"
+    fits = f"fits after {span(rows['fitted'])} steps"
     if late.empty:
         return f"{fits} and does not understand in {count} of {count} seeds"
-    when = f"{_span(rows['understood'])} in {len(late)} of {count} seeds"
+    when = f"{span(rows['understood'])} in {len(late)} of {count} seeds"
     return f"{fits} and understands after {when}, {late.median():.1f} times as late (median)"
 
 
@@ -172,11 +173,6 @@ def _counts(rows: pd.DataFrame) -> str:
     }
     found = [f"{counts[name]} {words}" for name, words in said.items() if name in counts]
     return ", ".join(found) or "none"
-
-
-def _span(steps: "pd.Series[float]") -> str:
-    """From the lowest to the highest of those that there are."""
-    return " to ".join(dict.fromkeys(f"{end:.0f}" for end in (steps.min(), steps.max())))
 
 
 def draw(table: pd.DataFrame) -> Figure:

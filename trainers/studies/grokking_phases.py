@@ -19,6 +19,7 @@ from matplotlib.patches import Patch, Rectangle
 from scalefit.figures.style import house_style
 from trainers.studies.tools import modular
 from trainers.studies.tools.modular import Replica
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 PRIME, HIDDEN, STEPS, EVERY = 31, 128, 2000, 20
@@ -140,14 +141,9 @@ def _where(cells: "pd.Series[str]", phase: str, count: int) -> str:
     """Between which shares and decays a phase lies, in words."""
     here = cells.index[cells == phase].to_frame()
     return (
-        f"{phase} in {count} ({_span(here['share'], '.0%')} of the pairs shown, decay "
-        f"{_span(here['decay'], 'g')})"
+        f"{phase} in {count} ({span(here['share'], '.0%')} of the pairs shown, decay "
+        f"{span(here['decay'], 'g')})"
     )
-
-
-def _span(values: "pd.Series[float]", form: str) -> str:
-    ends = dict.fromkeys(f"{end:{form}}" for end in (values.min(), values.max()))
-    return " to ".join(ends)
 
 
 def draw(table: pd.DataFrame) -> Figure:

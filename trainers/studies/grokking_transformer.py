@@ -23,6 +23,7 @@ from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.studies.tools.adder import Others, Shape, Walker, draw_adder, others, spectrum, walk
 from trainers.studies.tools.lines import seed_lines
 from trainers.studies.tools.modular import UNDERSTOOD, delays, norm, split
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 
@@ -150,13 +151,13 @@ def _said(found: pd.DataFrame, late: int) -> tuple[str, ...]:
         return ("The shown pairs are never fitted.",)
     ratio = (found["understood"] / found["fitted"]).median()
     then = (
-        f"understood after {_span(understood)} in {len(understood)} of {len(found)} seeds, "
+        f"understood after {span(understood)} in {len(understood)} of {len(found)} seeds, "
         f"{ratio:.1f} times as late (median)"
         if len(understood)
         else "never understood"
     )
     return (
-        f"The shown pairs are fitted after {_span(fitted)} steps, and the new ones {then}: as late "
+        f"The shown pairs are fitted after {span(fitted)} steps, and the new ones {then}: as late "
         f"as is asked in {late} of {len(found)} seeds.",
         "New means that neither (a, b) nor (b, a) was shown: of these "
         f"{found['before'].mean():.1%} are right when the shown ones are fitted, and "
@@ -173,7 +174,7 @@ def _said_of_weights(found: pd.DataFrame, count: int) -> tuple[str, ...]:
     )
     return (
         f"The norm of all weights is highest at {found['highest'].mean():.2f} times its start, "
-        f"after {_span(found['peak'])} steps, and ends at {found['end'].mean():.2f}: below its "
+        f"after {span(found['peak'])} steps, and ends at {found['end'].mean():.2f}: below its "
         f"start in {(found['end'] < 1.0).sum()} of {len(found)} seeds.",
         f"The {_few(count)} largest of {count} frequencies hold {found['start'].mean():.0%} of the "
         f"embedding at the start, {between}{found['after'].mean():.0%} at the end (were all the "
@@ -181,10 +182,6 @@ def _said_of_weights(found: pd.DataFrame, count: int) -> tuple[str, ...]:
         "It may not be concluded that a falling norm or the waves are the cause: they come "
         "together here, under weight decay, which lowers the norm whatever is learned.",
     )
-
-
-def _span(steps: "pd.Series[float]") -> str:
-    return " to ".join(dict.fromkeys(f"{end:.0f}" for end in (steps.min(), steps.max())))
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -24,6 +24,7 @@ from torch import Tensor
 
 from scalefit.figures.style import FRONTIER, QUIET, SIZES, house_style
 from trainers.studies.tools.mlp import HE, Networks, cross_entropy, draw_networks, walk, wrong
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 CORNERS, HIDDEN = 12, (10, 7, 5, 4, 3)
@@ -160,7 +161,8 @@ def find(table: pd.DataFrame) -> Finding:
         f"of {TWICE:g} between kinds of bins; each in four seeds of five",
         text=(
             f"With {MAIN} bins I(X;T) of the last hidden layer ends {tanh.mean():.2f} bits under "
-            f"its peak with tanh ({_span(tanh)}), {relu.mean():.2f} with ReLU ({_span(relu)}).",
+            f"its peak with tanh ({span(tanh, '.2f')}), {relu.mean():.2f} with ReLU "
+            f"({span(relu, '.2f')}).",
             f"With tanh {FITTED:.0%} of what is shown is right {when}; in the end it has "
             f"{late:.1f} bits, and {saturated:.0%} of its states are beyond 0.9 in size.",
             f"By how much it falls is a matter of bins: {mean[COUNTS[0]]:.2f} bits with "
@@ -192,10 +194,6 @@ def _late(table: pd.DataFrame) -> tuple[float, float, float]:
     first = rows[rows["train"] >= FITTED].groupby("seed")["input"].first()
     last = rows.groupby("seed")[["input", "saturated"]].last().mean()
     return float(first.mean()), float(last["input"]), float(last["saturated"])
-
-
-def _span(values: "pd.Series[float]") -> str:
-    return " to ".join(dict.fromkeys(f"{end:.2f}" for end in (values.min(), values.max())))
 
 
 def draw(table: pd.DataFrame) -> Figure:

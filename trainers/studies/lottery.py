@@ -28,6 +28,7 @@ from trainers.studies.tools.images import pictures
 from trainers.studies.tools.lines import seed_lines
 from trainers.studies.tools.masks import at_random, by_magnitude, joined, kept, masked, whole
 from trainers.studies.tools.mlp import Networks, cross_entropy, draw_networks, train, wrong
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 TICKET, ANEW, RANDOM = "ticket", "drawn anew", "chosen at random"
@@ -179,8 +180,8 @@ def find(table: pd.DataFrame) -> Finding:
             f"images right, the same weights drawn anew {few[ANEW]:.3f}, as many at random "
             f"{few[RANDOM]:.3f}; the whole network {all_of_them:.3f} (means). With few weights it "
             f"is the best of the three in {better.sum()} of {len(better)} cells (seed and share).",
-            f"Steps until 90 % of the development part is right: {_span(soon[TICKET])} (ticket), "
-            f"{_span(soon[ANEW])} (drawn anew); half as many or fewer in {sooner.sum()} of "
+            f"Steps until 90 % of the development part is right: {span(soon[TICKET])} (ticket), "
+            f"{span(soon[ANEW])} (drawn anew); half as many or fewer in {sooner.sum()} of "
             f"{len(sooner)} cells.",
             f"Down to {equal:.1%} of the weights it loses at most {LOSS:.2f} against all of them.",
             "Where weights begin is not all: which ones stay was learned from these images. Before "
@@ -196,12 +197,6 @@ def find(table: pd.DataFrame) -> Finding:
         | {"before training": float(start.max()), "better": float(better.mean())}
         | {"sooner": float(sooner.mean())},
     )
-
-
-def _span(steps: "pd.Series[float]") -> str:
-    """From the least to the most, in words."""
-    said = [f"{x:.0f}" if np.isfinite(x) else "never" for x in (steps.min(), steps.max())]
-    return " to ".join(dict.fromkeys(said))
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -246,5 +241,5 @@ STUDY = Study(
     find=find,
     draw=draw,
     full="LeNet-300-100 on MNIST, 21 trainings of 50 000 steps, a fifth of the weights less each",
-    data="mnist.npz, for --full",
+    data="mnist.npz, as Keras stores it",
 )

@@ -26,6 +26,7 @@ from trainers.studies.tools import mlp
 from trainers.studies.tools.curvature import flatten, top_eigenvalues, trace
 from trainers.studies.tools.digits import shuffled
 from trainers.studies.tools.directions import filter_directions, plane
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 SIZES, EXAMPLES, POISON = (64, 64, 64, 2), 300, 900
@@ -171,9 +172,10 @@ def find(table: pd.DataFrame) -> Finding:
         criterion=f"at a loss of {MATCHED} both have all training images right, the poisoned "
         f"{100 * GAP:.0f} points fewer of the others, {SHARPER:.0f} times the trace; in every seed",
         text=(
-            f"At a training loss of {MATCHED}, clean minima have {_span(found['clean test'])} of "
-            f"the other images right and poisoned ones {_span(found['poisoned test'])} (chance: "
-            f"about 50 %); the criterion holds in {int(bad.sum())} of {len(bad)} seeds.",
+            f"At a training loss of {MATCHED}, clean minima have "
+            f"{span(found['clean test'], '.1%')} of the other images right and poisoned ones "
+            f"{span(found['poisoned test'], '.1%')} (chance: about 50 %); the criterion holds in "
+            f"{int(bad.sum())} of {len(bad)} seeds.",
             f"At this same loss the poisoned have {ratio.mean():.1f} times the Hessian's trace and "
             f"{_ratio(found, 'top').mean():.1f} times the top eigenvalue; noise of {NOISE:.0%} "
             f"of each filter leaves {found['poisoned noisy'].mean():.1%} of the training images "
@@ -196,10 +198,6 @@ def _ratio(found: pd.DataFrame, name: str) -> "pd.Series[float]":
     return found[f"{POISONED} {name}"] / found[f"{CLEAN} {name}"]
 
 
-def _span(values: "pd.Series[float]") -> str:
-    return " to ".join(dict.fromkeys(f"{end:.1%}" for end in (values.min(), values.max())))
-
-
 def draw(table: pd.DataFrame) -> Figure:
     """Left the picture by t-SNE, then right answers and curvature of each seed's two minima."""
     found, end = pairs(table, "matched"), pairs(table, "end")
@@ -220,7 +218,7 @@ def draw(table: pd.DataFrame) -> Figure:
 def _draw_picture(axes: Axes, points: pd.DataFrame) -> None:
     for kind, name in ((WAY, "way of the run"), (CLEAN, "clean minima"), (POISONED, "poisoned")):
         part, (colour, marker) = points[points["kind"] == kind], LOOKS[kind]
-        label = name if kind == WAY else f"{name}: {_span(part['test'])} right"
+        label = name if kind == WAY else f"{name}: {span(part['test'], '.1%')} right"
         line = "-" if kind == WAY else ""
         axes.plot(
             part["x"], part["y"], marker + line, color=colour, mfc="none", lw=0.8, label=label

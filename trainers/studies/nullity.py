@@ -24,6 +24,7 @@ from torch.func import jacrev
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.studies.tools.curvature import flatten, hessian, unflatten
 from trainers.studies.tools.mlp import Networks, draw_networks, squared, with_parameters
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 EXAMPLES, INPUTS, TEACHER = 40, 3, 12
@@ -168,11 +169,11 @@ def find(table: pd.DataFrame) -> Finding:
         f"p - n zero eigenvalues and the Jacobian rank n, and none of up to n / {1 / FEW:.0f} "
         "parameters has a zero eigenvalue, in every seed",
         text=(
-            f"With {_span(many['params'])} parameters on {EXAMPLES} examples p - n eigenvalues are "
+            f"With {span(many['params'])} parameters on {EXAMPLES} examples p - n eigenvalues are "
             f"0 and J has rank n in {int(manifold.sum())} of {len(many)} minima (squared error "
             f"{many['mse'].max():.0e} at most): such a minimum is a point of a manifold "
-            f"of dimension p - n, here {_span(expected)}.",
-            f"With {_span(few['params'])} parameters no eigenvalue is 0 or below in "
+            f"of dimension p - n, here {span(expected)}.",
+            f"With {span(few['params'])} parameters no eigenvalue is 0 or below in "
             f"{int(isolated.sum())} of {len(few)} (squared error from {few['mse'].min():.1e} to "
             f"{few['mse'].max():.1e}): such a minimum stands alone.",
             f"Each is the lowest minimum of {STARTS} starts. In {len(off)} of {len(found)} cases "
@@ -184,10 +185,6 @@ def find(table: pd.DataFrame) -> Finding:
         ),
         numbers={"manifold": float(manifold.mean()), "isolated": float(isolated.mean())},
     )
-
-
-def _span(values: "pd.Series[int]") -> str:
-    return " to ".join(dict.fromkeys(str(end) for end in (values.min(), values.max())))
 
 
 def _at(values: "pd.Series[int]") -> str:

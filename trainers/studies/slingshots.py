@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from scalefit.figures.style import FRONTIER, house_style
 from trainers.studies.tools.adder import Shape, draw_adder, others, walk
 from trainers.studies.tools.modular import FITTED, UNDERSTOOD, norm, split
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 SHAPE = Shape(prime=23, width=16, hidden=32)
@@ -137,11 +138,11 @@ def find(table: pd.DataFrame) -> Finding:
         f"norm of the last layer moves {SUDDEN:.0f} times as fast as before, twice or more in four "
         "seeds of five; and with an epsilon of 1e-5 never, in four of five",
         text=(
-            f"In {ARMS[0].name}, a seed has {_span(plain)} slingshots in {table['step'].max()} "
+            f"In {ARMS[0].name}, a seed has {span(plain)} slingshots in {table['step'].max()} "
             f"steps" + (f", {apart:.0f} steps apart (median)" if np.isfinite(apart) else "") + ". "
             "Jumps of the loss without a sudden growth of the norm, of all seeds together: "
             f"{int((~own['sudden'].astype(bool)).sum())}.",
-            f"In {ARMS[1].name}, it has {_span(large)}; with the {ARMS[2].name}, {_span(exact)}, "
+            f"In {ARMS[1].name}, it has {span(large)}; with the {ARMS[2].name}, {span(exact)}, "
             "from the same start and on the same pairs. "
             + ("So here it takes a loss that is rounded." if rounding else "The cause is open."),
             f"Late generalisation: {UNDERSTOOD:.0%} of the pairs that were not shown are known to "
@@ -180,10 +181,6 @@ def _gaps(found: pd.DataFrame) -> npt.NDArray[np.float64]:
     """Steps between one jump and the next of the same seed."""
     gaps: npt.NDArray[np.float64] = found.groupby("seed")["step"].diff().dropna().to_numpy()
     return gaps
-
-
-def _span(count: npt.NDArray[np.int64]) -> str:
-    return " to ".join(dict.fromkeys(str(end) for end in (count.min(), count.max())))
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -21,6 +21,7 @@ from torch import Tensor
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.studies.tools.lines import seed_lines
 from trainers.studies.tools.mlp import Networks, walk, with_parameters
+from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 
 BITS, PARITY, SHOWN, OTHERS, WIDTH = 40, 3, 1000, 1000, 1000
@@ -173,20 +174,20 @@ def find(table: pd.DataFrame) -> Finding:
         "needed at first is needed; these have grown, and the rest, which at first made "
         f"{DENSE:.0%} of the predictions alone, has shrunk; in four seeds of five",
         text=(
-            f"Epoch from which {FITTED:.0%} of what is shown is right: {_span(main['fitted'])}, "
+            f"Epoch from which {FITTED:.0%} of what is shown is right: {span(main['fitted'])}, "
             f"with {main['fit_test'].mean():.0%} of the others; {UNDERSTOOD:.0%} of the others: "
-            f"{_span(main['understood'])}. To give {SAME:.0%} of the predictions takes "
-            f"{_span(main['fit_needed'])} neurons at first and {_span(main['end_needed'])} in the "
+            f"{span(main['understood'])}. To give {SAME:.0%} of the predictions takes "
+            f"{span(main['fit_needed'])} neurons at first and {span(main['end_needed'])} in the "
             f"end. All of the criterion holds in {over.sum()} of {len(over)} seeds.",
             f"At first those few alone have {main['fit_sparse_test'].mean():.0%} of the others "
             f"right, and without them the network makes {main['fit_rest_same'].mean():.1%} of its "
             f"predictions. In the end their mean norm is {grown.mean():.2g} times what it was, "
             f"that of the rest {shrunk.mean():.2g} times.",
-            f"In the end the rest alone has {_span(main['end_rest_test'], '.0%')} of the others "
+            f"In the end the rest alone has {span(main['end_rest_test'], '.0%')} of the others "
             "right. Where that is more than a guess, it holds small neurons that have understood "
             "too: so the two parts are not as clean as the words say.",
             f"Without weight decay {plain['end_test'].mean():.0%} of the others are right in the "
-            f"end, and {_span(plain['end_needed'])} neurons are needed.",
+            f"end, and {span(plain['end_needed'])} neurons are needed.",
             "The few are named by their norms in the end, so that they grew is in part how they "
             "were chosen. One task, one width; that the one part hinders the other is not shown.",
         ),
@@ -200,12 +201,6 @@ def find(table: pd.DataFrame) -> Finding:
             "share": float(over.mean()),
         },
     )
-
-
-def _span(values: "pd.Series[float]", form: str = ".0f") -> str:
-    """From the least to the most, in words."""
-    said = [format(x, form) if np.isfinite(x) else "never" for x in (values.min(), values.max())]
-    return " to ".join(dict.fromkeys(said))
 
 
 def draw(table: pd.DataFrame) -> Figure:
