@@ -62,7 +62,8 @@ def derive(
     lacking = [q for q in missing if q in needed and len(missing) > 1]
     lacking += [q for q in needed if q not in (*COMPUTE, *found)]
     if lacking:
-        raise _lacking(lacking, frame, source)
+        theirs = [name for name in frame.columns if found.get(name, name) == name]
+        raise _lacking(lacking, theirs, source)
     if len(missing) != 1:
         return None
     with np.errstate(all="ignore"):  # zeros and overflow are refused by check, in plain words
@@ -208,9 +209,9 @@ def _outlived(frame: pd.DataFrame) -> NDArray[np.bool_]:
     return worse
 
 
-def _lacking(missing: list[str], frame: pd.DataFrame, source: str) -> DataError:
+def _lacking(missing: list[str], columns: Sequence[str], source: str) -> DataError:
     wanted = " and ".join(f'"{quantity}" (tried {_tried(quantity)})' for quantity in missing)
-    names = [str(name) for name in frame.columns if name not in missing]
+    names = [name for name in columns if name not in missing]
     listed = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
     return DataError(
         f"{source} has no column with values for {wanted}; it has {listed}; "

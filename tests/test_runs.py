@@ -335,3 +335,12 @@ def test_losses_in_different_units_are_not_one_table(tmp_path: Path) -> None:
     assert len(runs) == 2
     assert runs.dropped[-1].reason == "loss in bits/byte, not nats/token"
     assert len(read(tmp_path / "t.csv", where="loss_unit == 'bits/byte'")) == 1
+
+
+def test_a_missing_column_is_said_with_those_that_the_table_has(tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    pd.DataFrame({"Model Size": [1e6], "Training Tokens": [1e8], "nll": [3.0]}).to_csv(
+        path, index=False
+    )
+    with pytest.raises(DataError, match=r"it has Model Size, Training Tokens, nll;"):
+        read(path)

@@ -52,6 +52,9 @@ class Command(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse, with the file's options by the names that people type."""
         ctx.default_map = self._stated(ctx.default_map or {}, _place(ctx))
+        for param in self.params:  # by the name that people type, not the function's
+            if isinstance(param, click.Option) and ctx.auto_envvar_prefix:
+                param.envvar = f"{ctx.auto_envvar_prefix}_{_flag(param)}"
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -104,12 +107,17 @@ def _place(ctx: click.Context) -> str:
 def _source(ctx: click.Context, param: click.Parameter) -> str:
     found = ctx.get_parameter_source(str(param.name))
     if found is ParameterSource.ENVIRONMENT:
-        return f"{ctx.auto_envvar_prefix}_{str(param.name).upper()}"
+        return str(param.envvar)
     words = {
         ParameterSource.COMMANDLINE: "command line",
         ParameterSource.DEFAULT_MAP: _place(ctx),
     }
     return "default" if found is None else words.get(found, "default")
+
+
+def _flag(option: click.Option) -> str:
+    """DROP_HIGHEST of --drop-highest."""
+    return max(option.opts, key=len).removeprefix("--").replace("-", "_").upper()
 
 
 def _shown(param: click.Parameter) -> str:

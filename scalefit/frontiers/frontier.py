@@ -69,6 +69,8 @@ def frontier(
     theta = constants(log_c - centre, found[None], weigh, centre)[0]
     drawn = constants(log_c - centre, draws, weigh, centre)
     drawn = drawn[np.isfinite(drawn[:, [2, 4]]).all(axis=1)]
+    if len(drawn) and not np.isfinite(drawn[:, 5:]).any():
+        theta[5:] = np.nan  # a law of L* of which nothing says how sure it is
     gone = np.vstack([theta, drawn])
     gone = np.isnan(gone) | (gone == 0)
     known = np.isfinite(theta)

@@ -23,6 +23,7 @@ from scalefit.laws import FloatArray
 from scalefit.runs import Runs
 
 SEEDS = 0.002  # how much a loss differs between seeds, in the code of Porian et al. 2024
+LOSS = 2  # the place of log L* among optima
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,10 +99,20 @@ def isoflop(
         resampled="rows" if runs.cluster is None else "runs",
         level=level,
         weights=sample.weights,
-        notes=remarks(kind, used, runs, sample.scatter),
+        notes=(*remarks(kind, used, runs, sample.scatter), *_silent(sample)),
     )
     points += [_point(profile) for profile in found if profile.note]
     return replace(fit, points=tuple(sorted(points, key=lambda point: point.flops)))
+
+
+def _silent(sample: Sample) -> tuple[str, ...]:
+    """Why L* is left out, where it is."""
+    if not len(sample.draws) or np.isfinite(sample.draws[..., LOSS]).any():
+        return ()
+    return (
+        "every profile has just as many sizes as its curve takes, which tells nothing of the noise "
+        "of losses: L* is left out",
+    )
 
 
 def _check(
@@ -205,6 +216,8 @@ def sampled(
         moved = moved + shifts(scatter, used, count, rng)
     draws = _optima(profiles, replace(drawn, log_params=moved))
     draws[:, ~used] = np.nan
+    if noise is None and kind.noise(profiles).freedom <= 0:
+        draws[..., LOSS] = np.nan  # each curve passes through its losses, so their noise is unknown
     errors = _deviation(drawn.log_params)
     return Sample(draws=draws, errors=errors, weights=weights, scatter=scatter)
 

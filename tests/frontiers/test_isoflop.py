@@ -410,3 +410,23 @@ def test_a_loss_below_zero_is_not_told() -> None:
     assert [point.loss for point in found.points] == [None] * 9
     assert np.isnan(found.law.params["E"])
     assert replace(found, notes=()).to_json()
+
+
+def test_profiles_without_freedom_leave_the_optimal_loss_unknown() -> None:
+    """A parabola through three sizes passes through their losses, whatever their noise is."""
+    law = known_law("chinchilla")
+    rows = [
+        (n, flops / (6 * n), flops)
+        for flops in np.geomspace(1e19, 1e22, 5)
+        for n in np.array([0.5, 1.0, 2.0]) * law.optimum(flops).params
+    ]
+    frame = pd.DataFrame(rows, columns=["params", "tokens", "flops"])
+    noise = np.random.default_rng(0).standard_normal(len(frame))
+    frame["loss"] = law.loss(frame["params"], frame["tokens"]) * np.exp(0.005 * noise)
+    found = isoflop(as_runs(frame), bootstrap=100)
+    assert {"a", "b"} <= found.intervals.keys()
+    assert not {"E", "L_1", "c"} & found.intervals.keys()
+    assert np.isnan(found.law.optimum(1e23).loss)
+    assert any("L* is left out" in note for note in found.notes)
+    known = isoflop(as_runs(frame), bootstrap=100, interval="noise", noise=0.01)
+    assert known.intervals["E"].low < known.intervals["E"].high
