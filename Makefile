@@ -1,13 +1,14 @@
 # make quickstart   train a real grid, fit it, plan a budget: about five minutes on two cores
 # make test         lint, types, every test
 # make docs         the documentation as a site, in site/
+# make browser      Chromium for the tests of the report's page, where Debian's packages can be had
 # All make their own environment in .venv when it is missing.
 
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := results/quickstart
 
-.PHONY: quickstart test lint docs
+.PHONY: quickstart test lint docs browser
 .DEFAULT_GOAL := quickstart
 
 quickstart: .venv/ready
@@ -31,6 +32,9 @@ lint: .venv/ready
 
 docs: .venv/ready
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+browser:
+	command -v chromedriver || apt-get install -qq -y --no-install-recommends chromium chromium-driver
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from scalefit.runs import Runs as Runs
     from scalefit.runs import read as read
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _HOMES = {
     "audit": "scalefit.diagnosis.audit",

@@ -96,3 +96,19 @@ def test_rooms_stay_small() -> None:
         if (count := len(path.read_text().splitlines())) > 500
     }
     assert not long
+
+
+def test_rooms_do_not_know_the_commands() -> None:
+    """A command parses, calls and prints; nothing that it calls may call it."""
+    named = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "scalefit").rglob("*.py")
+        if "scalefit.commands" in path.read_text() and path.parent.name != "commands"
+    }
+    assert not named
+    trainers = {
+        path.name
+        for path in (ROOT / "trainers").rglob("*.py")
+        if "scalefit.commands" in path.read_text()
+    }
+    assert trainers == {"commands.py", "options.py", "terminal.py"}

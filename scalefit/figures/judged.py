@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from scalefit.diagnosis.backtest import Backtest, Forecast
 from scalefit.diagnosis.diagnose import Diagnosis
 from scalefit.figures.style import FRONTIER, QUIET, plain_numbers
+from scalefit.quantities import format_count
 
 MOST_ROWS = 40
 """Units that get a point of their own: those that move the parameter most."""
@@ -56,7 +57,8 @@ def draw_backtest(axes: Axes, found: Backtest) -> None:
         ylabel="rms error above it, %",
     )  # fmt: skip
     axes.set_title(
-        f"runs up to {max(cut.reach for cut in found.cuts):.3g} times as dear, predicted",
+        f"runs up to {format_count(max(cut.reach for cut in found.cuts), 2)} times as dear, "
+        "predicted",
         fontsize=10,
     )
     plain_numbers(axes)
