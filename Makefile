@@ -1,4 +1,5 @@
-# make quickstart   train a real grid, fit it, plan a budget: about five minutes on two cores
+# make quickstart   train a real grid, fit it, plan a budget, write a report: about five minutes
+#                   on two cores
 # make test         lint, types, every test
 # make docs         the documentation as a site, in site/
 # make browser      Chromium for the tests of the report's page, where Debian's packages can be had
@@ -16,8 +17,9 @@ quickstart: .venv/ready
 	cd $(RUN) && ../../$(BIN)/scalefit train-grid
 	cd $(RUN) && ../../$(BIN)/scalefit fit results.parquet
 	cd $(RUN) && ../../$(BIN)/scalefit plan --flops 1e21
+	cd $(RUN) && ../../$(BIN)/scalefit report results.parquet
 	@echo
-	@echo "The runs, the law and the figure lie in $(RUN)/. What to type next:"
+	@echo "The runs, the law, the figure and a page to share lie in $(RUN)/. What to type next:"
 	@echo "  $(BIN)/scalefit fit YOUR_RUNS.csv              a law from your own runs"
 	@echo "  $(BIN)/scalefit plan --flops 1e21 --law besiroglu2024"
 	@echo "  $(BIN)/scalefit train-grid markov              a source whose entropy is known exactly"
