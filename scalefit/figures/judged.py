@@ -2,10 +2,11 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from scalefit.diagnosis.backtest import Backtest, Forecast
 from scalefit.diagnosis.diagnose import Diagnosis
-from scalefit.figures.style import FRONTIER, QUIET, plain_numbers
+from scalefit.figures.style import FRONTIER, QUIET
 from scalefit.quantities import format_count
 
 MOST_ROWS = 40
@@ -61,5 +62,7 @@ def draw_backtest(axes: Axes, found: Backtest) -> None:
         "predicted",
         fontsize=10,
     )
-    plain_numbers(axes)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.legend(frameon=False, fontsize=8)
