@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scalefit.errors import ScalefitError
 from scalefit import figures
+from scalefit.errors import ScalefitError
 from scalefit.figures.planned import plan_figure
 from scalefit.fitting import fit
 from scalefit.frontiers.envelope import envelope

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scalefit import figures
 from scalefit.diagnosis.compare import Comparison, compare
 from scalefit.errors import FitError
-from scalefit import figures
 from scalefit.laws import Law, published
 from scalefit.report.comparison import comparison_text
 from scalefit.runs import Runs, read
@@ -69,7 +69,8 @@ def test_the_table_and_the_json_say_the_same(agreed: Comparison) -> None:
 
 
 def test_the_approaches_are_drawn_on_one_page(agreed: Comparison, tmp_path: Path) -> None:
-    assert figures.save(figures.approaches(agreed), tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+    page = figures.save(figures.approaches(agreed), tmp_path / "x.png")
+    assert page.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_law_that_does_not_hold_is_found_by_disagreement(

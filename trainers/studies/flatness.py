@@ -4,6 +4,7 @@ Fully connected networks learn digits by gradient descent, SGD at several learni
 sizes, and Adam. Each is stopped when its full training loss first falls under one target; there
 the trace (Hutchinson) and the top eigenvalue (Lanczos) of the Hessian of that loss are measured
 (Jastrzebski et al. 2017, arXiv:1711.04623; Hessian traces: Yao et al. 2019, arXiv:1912.07145).
+The full form is their VGG-11 on CIFAR-10; rates, batches and the target are chosen here.
 
 Looked at before: the target 0.005, with the same order of arms, and the rate 0.1, where one of four
 seeds diverges, with SGD in batches of 10 as with gradient descent. That equal ratios be within
@@ -20,6 +21,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
+from trainers.studies.tools.arms import Compared, compared, listed
 from trainers.studies.tools.curvature import top_eigenvalues, trace
 from trainers.studies.tools.digits import CLASSES, PIXELS, shuffled
 from trainers.studies.tools.mlp import (
@@ -30,6 +32,7 @@ from trainers.studies.tools.mlp import (
     with_parameters,
     wrong,
 )
+from trainers.studies.tools.vgg import VGG, arrivals
 from trainers.study import Ask, Finding, Study
 
 EXAMPLES, SIZES, TARGET, MOST = 250, (PIXELS, 48, 48, CLASSES), 0.01, 40_000
@@ -37,6 +40,7 @@ PROBES, LANCZOS = 40, 25
 HALF = 0.6
 """What part of gradient descent's trace the noisiest SGD has at most."""
 BLUE = "#2c7fb8"
+COLOURS = {"GD": QUIET, "SGD": FRONTIER, "Adam": BLUE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +63,18 @@ SGD = tuple(
     for lr, batch in ((0.05, 25), (0.05, 10), (0.025, 5), (0.05, 5), (0.02, 2))
 )
 ADAM = tuple(Arm(optimiser="Adam", lr=1e-3, batch=batch) for batch in (None, 10))
+PAPER = VGG()
 
 
 def run(ask: Ask) -> pd.DataFrame:
     """Curvature where the training loss first falls under the target, a row an arm and seed.
 
     Columns seed, arm, optimiser, lr, batch, ratio (rate over batch), steps, loss, matched (whether
-    it came under the target), trace and its standard error, top, and test (share wrong).
+    it came under the target), trace and its standard error, top, and test (share wrong); of the
+    full form also target, images (on which curvature is measured) and norm (of all filters).
     """
+    if ask.full:
+        return arrivals(ask, PAPER)
     seen, labels, unseen, answers = _data(ask)
     targets, start = torch.eye(CLASSES)[labels], draw_networks(ask.seeds, SIZES)
     tables = []
@@ -128,64 +136,83 @@ def _curvature(networks: Networks, inputs: Tensor, targets: Tensor) -> dict[str,
 
 def find(table: pd.DataFrame) -> Finding:
     """Whether more noise is flatter, and equal noise as flat, where all arms are matched."""
-    whole = table.groupby("seed")["matched"].transform("all")
-    rows = table[whole]
-    wide = rows.pivot_table(index="seed", columns="arm", values="trace")
-    wide = wide.reindex(columns=[arm.name for arm in (GD, *SGD, *ADAM)])
-    ratio = wide[SGD[3].name] / wide[GD.name]
-    noise = rows[rows["optimiser"].isin(["GD", "SGD"])]
-    by_noise = noise.pivot_table(index="seed", columns="ratio", values="trace")
-    falls = (by_noise.diff(axis=1).iloc[:, 1:] < 0).all(axis=1)
-    pairs = (wide[SGD[2].name] / wide[SGD[1].name], wide[SGD[4].name] / wide[SGD[3].name])
-    twice = float((wide[SGD[1].name] / wide[SGD[3].name]).mean())
+    found, full = compared(table), "target" in table
+    ladder, falls, twice = found.ladder, found.falls, found.twice
+    ratio, pairs = found.times(ladder[-1], ladder[0]), found.pairs
     equal = [float(pair.mean()) for pair in pairs]
     same = bool(max(max(one, 1.0 / one) for one in equal) < twice)
     sharper = int(sum((pair > 1.0).sum() for pair in pairs))
-    full, batches = ((wide[arm.name] / wide[GD.name]).mean() for arm in ADAM)
-    order = rows[rows["optimiser"] != "Adam"].groupby("seed")[["trace", "test"]].rank()
-    follows = float(order["trace"].corr(order["test"]))
-    means, tops, tests = (
-        rows.groupby("arm")[column].mean().reindex(wide.columns)
-        for column in ("trace", "top", "test")
+    seeds, left = table["seed"].nunique(), len(found.traces)
+    means, batches = found.means, [name.rpartition(" ")[2] for name in ladder[1:]]
+    traces, tops = (
+        [format(one, ".3g" if full else ".0f") for one in means.loc[ladder, column]]
+        for column in ("trace", "top")
     )
-    seeds, left = table["seed"].nunique(), len(wide)
+    lr = table.loc[table["arm"] == ladder[0], "lr"].iloc[0]
+    limit = "" if full else f" (gradient descent cannot stay above 2 / rate = {2 / lr:.0f})"
     return Finding(
         showed=left >= 0.8 * seeds
         and bool((ratio <= HALF).mean() >= 0.8 and falls.mean() >= 0.8)
         and same,
         criterion="at matched training loss, in four seeds of five, the trace falls with every "
-        f"step up in rate over batch, to {HALF:.0%} of gradient descent's in the mean over seeds; "
+        f"step up in rate over batch, to {HALF:.0%} of {found.owned} in the mean over seeds; "
         "settings of equal ratio differ by less than twice the ratio does",
         text=(
-            f"{left} of {seeds} seeds came under a training loss of {TARGET:g} in every setting; "
-            "what follows is said of these.",
+            f"{left} of {seeds} seeds came under a training loss of "
+            f"{table['target'].iloc[0] if full else TARGET:g} in every setting; what follows is "
+            "said of these.",
             f"The trace of the Hessian falls with rate over batch in {int(falls.sum())} of them: "
-            f"{means[GD.name]:.0f} for gradient descent, {means[SGD[0].name]:.0f}, "
-            f"{means[SGD[1].name]:.0f} and {means[SGD[3].name]:.0f} for SGD at rate 0.05 in "
-            f"batches of {SGD[0].batch}, {SGD[1].batch} and {SGD[3].batch} (means); the top "
-            f"eigenvalue is {tops[GD.name]:.0f}, {tops[SGD[0].name]:.0f}, {tops[SGD[1].name]:.0f} "
-            f"and {tops[SGD[3].name]:.0f} (gradient descent cannot stay above 2 / rate = "
-            f"{2 / GD.lr:.0f}).",
-            f"At equal ratio the setting of smaller rate has {equal[0]:.2f} and {equal[1]:.2f} "
-            f"times the trace of the other, and is the sharper one in {sharper} of "
-            f"{2 * left} pairs, where half the ratio makes {twice:.2f} times: the ratio says "
+            f"{traces[0]} for {found.least}, {listed(traces[1:])} for SGD at rate {lr:g} in "
+            f"batches of {listed(batches)} (means); the top eigenvalue is {listed(tops)}{limit}.",
+            "At equal ratio the setting of smaller rate has "
+            f"{listed([f'{one:.2f}' for one in equal])} times the trace of the other, and is the "
+            f"sharper one in {sharper} of {len(pairs) * left} pairs, where half the ratio makes "
+            f"{twice:.2f} times: the ratio says "
             + ("most, not all." if same else "less than is told."),
-            f"Adam at rate {ADAM[0].lr:g} has {full:.2f} times the trace of gradient descent, "
-            f"{batches:.2f} times in batches of {ADAM[1].batch}; its rate is in other units, so "
-            "it has no place on that scale.",
+            _of_norms(found) if full else _of_adam(found),
             "Nothing is claimed of accuracy: between the ranks of trace and test error within a "
-            f"seed the correlation is {follows:+.2f} over gradient descent and SGD; wrong are "
-            f"{tests[GD.name]:.1%} of test images with the one, {tests[SGD[3].name]:.1%} and "
-            f"{tests[SGD[4].name]:.1%} with the noisiest of the other, "
-            f"{tests[ADAM[1].name]:.1%} with Adam in batches.",
+            f"seed the correlation is {found.follows:+.2f} over "
+            f"{'these settings' if full else 'gradient descent and SGD'}; wrong are "
+            f"{_of_errors(found, full=full)}.",
         ),
         numbers={
-            "trace_gd": float(means[GD.name]), "trace_sgd": float(means[SGD[3].name]),
+            "trace_gd": float(means["trace"][ladder[0]]),
+            "trace_sgd": float(means["trace"][ladder[-1]]),
             "ratio": float(ratio.mean()), "falls": float(falls.mean()), "twice": twice,
-            "equal_low": min(equal), "equal_high": max(equal), "adam": float(batches),
-            "follows": follows,
+            "equal_low": min(equal), "equal_high": max(equal), "follows": found.follows,
+            **({} if full else {"adam": float(found.times(ADAM[1].name, ladder[0]).mean())}),
         },
     )  # fmt: skip
+
+
+def _of_adam(found: Compared) -> str:
+    whole, batches = (found.times(arm.name, found.ladder[0]).mean() for arm in ADAM)
+    return (
+        f"Adam at rate {ADAM[0].lr:g} has {whole:.2f} times the trace of gradient descent, "
+        f"{batches:.2f} times in batches of {ADAM[1].batch}; its rate is in other units, so it "
+        "has no place on that scale."
+    )
+
+
+def _of_norms(found: Compared) -> str:
+    norms = found.means["norm"][[found.ladder[0], found.ladder[-1]]]
+    return (
+        f"Curvature is that of the loss of {found.means['images'].max():.0f} training images. "
+        f"Filters before a batch norm can grow without effect, which makes the trace smaller: in "
+        f"all they are {norms.iloc[1] / norms.iloc[0]:.2f} times as long with the noisiest of "
+        f"these as with {found.least}."
+    )
+
+
+def _of_errors(found: Compared, *, full: bool) -> str:
+    said = {name: f"{one:.1%}" for name, one in found.means["test"].items()}
+    first, others = said[found.ladder[0]], listed([said[name] for name in found.noisiest])
+    if full:
+        return f"{first} of test images with {found.least}, {others} at the highest ratio"
+    return (
+        f"{first} of test images with the one, {others} with the noisiest of the other, "
+        f"{said[ADAM[1].name]} with Adam in batches"
+    )
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -196,8 +223,8 @@ def draw(table: pd.DataFrame) -> Figure:
         first, second, third = figure.subplots(1, 3)
         _draw_noise(first, rows, "trace", "trace of the Hessian")
         _draw_noise(second, rows, "top", "top eigenvalue of the Hessian")
-        for name, colour in (("GD", QUIET), ("SGD", FRONTIER), ("Adam", BLUE)):
-            part = rows[rows["optimiser"] == name]
+        for name in table["optimiser"].unique():
+            part, colour = rows[rows["optimiser"] == name], COLOURS[name]
             third.plot(part["trace"], 100 * part["test"], "o", color=colour, ms=4, label=name)
         third.set(xlabel="trace of the Hessian", ylabel="test images wrong, %", ylim=(0, None))
         third.legend(frameon=False, loc="lower right")
@@ -208,20 +235,23 @@ def draw(table: pd.DataFrame) -> Figure:
 def _draw_noise(axes: Axes, rows: pd.DataFrame, column: str, label: str) -> None:
     """A point a seed of SGD and gradient descent, with their mean; Adam as a line."""
     noise = rows[rows["optimiser"].isin(["GD", "SGD"])]
-    mean = noise.groupby("ratio")[column].mean()
+    mean, least = noise.groupby("ratio")[column].mean(), noise["ratio"].min()
     axes.plot(mean.index, mean, color=FRONTIER, lw=1.5)
-    for arm, marker in zip((GD, *SGD), "osD^v*", strict=True):
-        part = noise[noise["arm"] == arm.name]
+    for name, marker in zip(noise["arm"].unique(), "osD^v*", strict=False):
+        part = noise[noise["arm"] == name]
         axes.plot(
             part["ratio"], part[column], marker, ms=5 + 2 * (marker == "*"), mew=0,
-            color=FRONTIER if arm.batch else QUIET, label=arm.name.partition(", ")[2],
+            color=QUIET if part["ratio"].iloc[0] == least else FRONTIER,
+            label=name.partition(", ")[2],
         )  # fmt: skip
     for arm, style in zip(ADAM, (":", "--"), strict=True):
-        height = rows.loc[rows["arm"] == arm.name, column].mean()
-        axes.axhline(height, color=BLUE, ls=style, label=f"Adam, batch {arm.batch or 'all'}")
+        if len(part := rows[rows["arm"] == arm.name]):
+            label_of = f"Adam, batch {arm.batch or 'all'}"
+            axes.axhline(part[column].mean(), color=BLUE, ls=style, label=label_of)
     axes.set(xscale="log", xlabel="learning rate / batch size", ylabel=label, ylim=(0, None))
-    axes.set_xlim(1e-4, 2e-2)
-    if column == "trace":
+    if len(noise):
+        axes.set_xlim(10 ** np.floor(np.log10(least)), 2 * noise["ratio"].max())
+    if len(noise) and column == "trace":
         axes.legend(frameon=False, fontsize=8, loc="lower left")
 
 
@@ -234,4 +264,6 @@ STUDY = Study(
     run=run,
     find=find,
     draw=draw,
+    full="VGG-11 on CIFAR-10, SGD at six rates and batches to one loss, 300 epochs each at most",
+    data="cifar-10-binary.tar.gz",
 )

@@ -3,11 +3,15 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from scalefit.errors import StudyError
+from tests.trainers.studies.tools.made_images import archive
 from trainers.studies import flatness
 from trainers.studies.tools.mlp import draw_networks, squared
+from trainers.studies.tools.vgg import VGG
 from trainers.study import Ask
 
 pytestmark = pytest.mark.slow
@@ -109,3 +113,54 @@ def test_what_did_not_arrive_is_not_compared(table, seeds):
 
 def test_one_seed_is_enough_to_run(table):
     assert flatness.find(table[table["seed"] == 1]).numbers["falls"] == 1.0
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """The full form with four arms of a tiny network, on images without meaning."""
+    path, heard = tmp_path_factory.mktemp("images") / "c.tar.gz", []
+    archive(path, images_a_file=4)
+    arms = ((0.1, 8), (0.1, 4), (0.1, 2), (0.05, 2), (0.05, 1))
+    tiny = VGG(width=1, arms=arms, epochs=2, target=9.0, images=8, probes=2, lanczos=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flatness, "PAPER", tiny)
+        table = flatness.run(Ask(seeds=range(2), full=True, data=path, tell=heard.append))
+    assert heard[-1].startswith("seed 1, SGD, rate 0.05, batch 1: epoch 1 of at most 2, loss ")
+    return table
+
+
+def test_the_full_form_is_told_in_words_of_its_own_table(full):
+    finding = flatness.find(full)
+    means = full.groupby("arm")[["trace", "test"]].mean()
+    first, last = "SGD, rate 0.1, batch 8", "SGD, rate 0.1, batch 2"
+    assert finding.text[0].startswith("2 of 2 seeds came under a training loss of 9 in every")
+    assert f"{means['trace'][first]:.3g} for SGD in batches of 8, " in finding.text[1]
+    assert "for SGD at rate 0.1 in batches of 4 and 2 (means)" in finding.text[1]
+    assert "the loss of 8 training images" in finding.text[3]
+    assert f"{means['test'][first]:.1%} of test images with SGD in batches of 8" in finding.text[4]
+    assert finding.numbers["trace_sgd"] == pytest.approx(means["trace"][last])
+    said = " ".join((finding.criterion, *finding.text))
+    assert "gradient descent" not in said
+    assert "Adam" not in said
+
+
+def test_the_full_form_finds_the_phenomenon_where_it_is(full, tmp_path):
+    made = full.assign(trace=(full["ratio"] ** -0.5) * (1 + full["seed"]))
+    made.to_parquet(tmp_path / "table.parquet")
+    again = pd.read_parquet(tmp_path / "table.parquet")
+    finding = flatness.find(again)
+    assert finding.showed
+    assert finding.numbers["ratio"] == pytest.approx(0.5)
+    assert finding.numbers["equal_high"] == pytest.approx(1.0)
+    assert not flatness.find(again.assign(trace=again["seed"] + 1.0)).showed
+
+
+def test_the_full_form_is_drawn_also_where_nothing_arrived(full):
+    assert len(flatness.draw(full).axes) == 3
+    assert not flatness.find(never := full.assign(matched=False)).showed
+    assert len(flatness.draw(never).axes) == 3
+
+
+def test_the_full_form_without_images_says_which_to_bring():
+    with pytest.raises(StudyError, match=r"give cifar-10-binary\.tar\.gz with --data"):
+        flatness.run(Ask(seeds=[0], full=True))

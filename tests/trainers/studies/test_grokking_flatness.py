@@ -41,13 +41,13 @@ def test_only_sums_with_decay_are_understood_and_all_are_fitted(table):
 
 
 def test_the_trace_is_that_of_the_closed_form(table):
-    networks = modular.draw_quadratic(study.PRIME, 16, [0, 1])
-    shown, _ = modular.split(study.PRIME, 0.5, [0, 1])
-    labelled = torch.cat([shown, modular.answers(shown, study.PRIME)[..., None]], dim=-1)
+    networks = modular.draw_quadratic(study.SMALL.prime, 16, [0, 1])
+    shown, _ = modular.split(study.SMALL.prime, 0.5, [0, 1])
+    labelled = torch.cat([shown, modular.answers(shown, study.SMALL.prime)[..., None]], dim=-1)
 
     def of(parameters):
         into, out = parameters
-        return study.loss(modular.Quadratic(prime=study.PRIME, into=into, out=out), labelled)
+        return study.loss(modular.Quadratic(prime=study.SMALL.prime, into=into, out=out), labelled)
 
     torch.testing.assert_close(of(networks.parameters), modular.squared(networks, shown))
     mean, error = trace(of, networks.parameters, probes=200)
@@ -69,11 +69,11 @@ def _closed(networks, shown):
 
 
 def test_shuffled_sums_are_the_same_sums_elsewhere_and_each_seeds_own():
-    shown, _ = modular.split(study.PRIME, 0.5, [0, 1])
+    shown, _ = modular.split(study.SMALL.prime, 0.5, [0, 1])
     for seed, pairs in enumerate(shown):
-        plain = study._sums(pairs, study.SUMS, seed)
-        mixed = study._sums(pairs, study.SHUFFLED, seed)
-        assert torch.equal(plain, pairs.sum(1) % study.PRIME)
+        plain = study._sums(pairs, study.SUMS, 31, seed)
+        mixed = study._sums(pairs, study.SHUFFLED, 31, seed)
+        assert torch.equal(plain, pairs.sum(1) % study.SMALL.prime)
         assert torch.equal(plain.sort().values, mixed.sort().values)
         assert (plain == mixed).double().mean() < 0.1
 
@@ -110,3 +110,24 @@ def test_what_is_not_flatter_or_never_fitted_is_said_so(table):
     assert not never.showed
     assert "not known (nothing was fitted)" in never.text[2]
     assert np.isnan(never.numbers["trace_fit"])
+
+
+def test_the_full_form_measures_the_same_at_its_own_size(table, monkeypatch):
+    monkeypatch.setattr(study, "LARGE", study.Setting(prime=7, hidden=16, share=0.4))
+    monkeypatch.setattr(study, "LOOKS", (0, 20, 40))
+    said = []
+    rows = study.run(Ask(seeds=range(2), full=True, tell=said.append))
+    assert said == ["0 of 40 steps", "20 of 40 steps", "40 of 40 steps"]
+    assert list(rows) == list(table)
+    assert rows.groupby(["arm", "seed"]).size().tolist() == [3] * 6
+    # 19 pairs of 49 are shown, and 30 are not
+    shares = rows[["train", "test"]].to_numpy() * [19, 30]
+    assert shares == pytest.approx(shares.round(), abs=1e-9)
+    study.find(rows)
+    assert len(study.draw(rows).axes) == 4
+
+
+def test_shuffled_sums_that_are_not_known_by_heart_are_said_so(table):
+    assert "known" not in study.find(table).text[0]
+    some = table.assign(train=table["train"].where(table["arm"] != study.SHUFFLED.name, 0.5))
+    assert "shuffled sums, of which 50% are known (medians" in study.find(some).text[0]

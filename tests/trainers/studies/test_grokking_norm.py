@@ -1,10 +1,13 @@
 """Grokking with all weights held at one norm."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from trainers.studies import grokking_norm as study
+from trainers.studies.tools.adder import Shape
 from trainers.study import Ask
 
 pytestmark = pytest.mark.slow
@@ -82,8 +85,32 @@ def test_where_no_length_helps_it_did_not_show(table):
     assert "nan" not in " ".join(unfitted.text)
 
 
-def test_seeds_trained_together_are_those_trained_alone(table, monkeypatch):
-    monkeypatch.setattr(study, "STEPS", 60)
-    alone = study._trained([1], [1.0])
+def test_seeds_trained_together_are_those_trained_alone(table):
+    alone = study._trained(Ask(seeds=[1]), replace(study.SMALL, steps=60), [1.0])
     rows = table[(table["arm"] == "held at 1") & (table["seed"] == 1) & (table["step"] <= 60)]
     assert rows["train"].to_numpy() == pytest.approx(alone["train"].to_numpy(), abs=0.02)
+
+
+def test_the_full_form_has_the_same_arms_at_its_own_decays(monkeypatch):
+    tiny = Shape(prime=7, width=8, heads=2, hidden=16)
+    monkeypatch.setattr(study, "PAPER", replace(study.PAPER, shape=tiny, share=0.5, steps=40))
+    said = []
+    rows = study.run(Ask(seeds=range(2), full=True, tell=said.append))
+    assert said[-1] == "held: 40 of 40 steps"
+    assert "free, decay 1: 40 of 40 steps" in said
+    assert rows["step"].unique().tolist() == [0, 10, 20, 30, 40]
+    held = [f"held at {alpha:g}" for alpha in study.LENGTHS]
+    assert rows["arm"].unique().tolist() == [*held, "free, no decay", "free, decay 1"]
+    kept = rows[rows["alpha"].notna()]
+    assert kept["norm"].to_numpy() == pytest.approx(kept["alpha"].to_numpy(), rel=1e-4)
+    finding = study.find(rows)
+    assert "free, decay 1" in finding.text[1]
+    assert "After 40 steps" in finding.text[1]
+    assert len(study.draw(rows).axes) == 2
+
+
+def test_the_papers_setting_is_that_of_liu_et_al():
+    assert study.PAPER.shape == Shape(prime=113, width=128, heads=4, hidden=512)
+    assert (study.PAPER.share, study.PAPER.rate, study.PAPER.steps) == (0.3, 1e-3, 15_000)
+    assert 0.8 in study.LENGTHS
+    assert 1.0 in study.PAPER.decays

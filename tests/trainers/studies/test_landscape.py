@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from scalefit.errors import StudyError
+from tests.trainers.studies.tools.made_images import archive
 from trainers.studies import landscape
+from trainers.studies.tools import plain
 from trainers.study import Ask
 
 pytestmark = pytest.mark.slow
@@ -82,3 +85,54 @@ def test_equal_slices_show_nothing():
     assert "both hold in 0 of 1 seeds" in finding.text[1]
     assert "these slices do not show it" in finding.text[2]
     landscape.draw(equal)
+
+
+@pytest.fixture(scope="module")
+def heard():
+    return []
+
+
+@pytest.fixture(scope="module")
+def deep(tmp_path_factory, heard):
+    """The full form's table, of networks of 8 layers and ten images."""
+    path = tmp_path_factory.mktemp("images") / "c.tar.gz"
+    archive(path, images_a_file=2)
+    small = landscape.Paper(depth=8, recipe=replace(plain.LI, epochs=2), side=5, curved=2)
+    kinds = tuple(replace(one, k=k) for one, k in zip(landscape.KINDS, (2, 1), strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(landscape, "PAPER", small)
+        patch.setattr(landscape, "KINDS", kinds)
+        return landscape.run(Ask(seeds=[0], full=True, data=path, tell=heard.append))
+
+
+def test_the_full_form_cuts_the_papers_networks(deep, heard):
+    assert heard[0] == f"{MANY}, seed 0, epoch 1 of 2"
+    assert heard[-1] == f"{FEW}, seed 0, row 5 of 5"
+    assert deep.groupby("kind", sort=False).size().to_dict() == {MANY: 25, FEW: 25}
+    params = [
+        sum(one.numel() for one in plain.no_shortcuts(8, factor=k).parameters()) for k in (2, 1)
+    ]
+    assert deep["params"].unique().tolist() == params
+    assert np.isfinite(deep.select_dtypes("number")).all(axis=None)
+
+
+def test_what_is_said_of_the_full_form_is_what_its_table_holds(deep, tmp_path):
+    deep.to_parquet(tmp_path / "table.parquet")
+    again = pd.read_parquet(tmp_path / "table.parquet")
+    text = landscape.find(again).text
+    assert f"With {deep['params'][0]:,} parameters" in text[0]
+    assert "of 10 images stay wrong" in text[0]
+    assert "one place of the grid is 4.00%" in text[1]
+    assert "whole Hessian of 2 images at the minimum" in text[2]
+    assert len(landscape.draw(again).axes) == 4
+    many = deep.assign(images=50_000, params=3_400_000, loss=deep["loss"] ** 2 * 1e9)
+    text = landscape.find(many).text
+    assert "of 50,000 images" in text[0]
+    assert text[3].startswith("Two random directions of millions")
+    right = landscape.draw(many).axes[2]
+    assert right.get_ylim()[1] == landscape.CEILING
+
+
+def test_the_full_form_asks_for_the_images():
+    with pytest.raises(StudyError, match=r"give cifar-10-binary\.tar\.gz with --data"):
+        landscape.run(Ask(seeds=[0], full=True))

@@ -1,10 +1,14 @@
 """Minima that fit and know nothing."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from scalefit.errors import StudyError
+from tests.trainers.studies.tools.made_images import archive
 from trainers.studies import minefield
+from trainers.studies.tools.poison import Poison
 from trainers.study import Ask
 
 pytestmark = pytest.mark.slow
@@ -97,3 +101,46 @@ def test_where_it_does_not_hold_that_is_said(table, column, value):
     finding = minefield.find(table.assign(**{column: value}))
     assert not finding.showed
     assert "in 0 of 4 seeds" in finding.text[0]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    """The full form with tiny networks, on images without meaning."""
+    path, heard = tmp_path_factory.mktemp("images") / "c.tar.gz", []
+    archive(path, images_a_file=4)
+    tiny = Poison(width=2, factor=0.5, batch=4, epochs=2, every=2, probes=2, lanczos=3, draws=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(minefield, "PAPER", tiny)
+        table = minefield.run(Ask(seeds=range(2), full=True, data=path, tell=heard.append))
+    assert heard[-1] == "seed 1, poisoned, step 10 of 10"
+    return table
+
+
+def test_the_full_form_is_told_in_words_of_its_own_table(full):
+    finding = minefield.find(full)
+    assert not finding.showed
+    assert "(chance: about 10 %); the criterion holds in 0 of 2 seeds." in finding.text[0]
+    assert "4 of 4 never came to that loss" in finding.text[0]
+    assert finding.text[2].startswith("After 4 to 10 steps the losses are ")
+    assert "as many images again (50% of each batch)" in finding.text[-1]
+    assert not any("picture" in one for one in finding.text)
+    assert len(minefield.draw(full).axes) == 2
+
+
+def test_the_full_form_finds_the_phenomenon_where_it_is(full, tmp_path):
+    poisoned = full["kind"] == minefield.POISONED
+    made = full.assign(
+        loss=1e-3, train=0.9995, step=7, trace=1.0 + 4.0 * poisoned, test=0.9 - 0.6 * poisoned
+    )
+    made.to_parquet(tmp_path / "table.parquet")
+    again = pd.read_parquet(tmp_path / "table.parquet")
+    finding = minefield.find(again)
+    assert finding.showed
+    assert "99.9% of the training images right" in finding.criterion
+    assert finding.text[0].endswith("2 of 2 seeds.")
+    assert not minefield.find(again.assign(train=0.998)).showed
+
+
+def test_the_full_form_without_images_says_which_to_bring():
+    with pytest.raises(StudyError, match=r"give cifar-10-binary\.tar\.gz with --data"):
+        minefield.run(Ask(seeds=[0], full=True))

@@ -1,10 +1,13 @@
 """Slingshots of Adam after fitting."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from trainers.studies import slingshots as study
+from trainers.studies.tools.decoder import Layout
 from trainers.study import Ask
 
 pytestmark = pytest.mark.slow
@@ -83,3 +86,44 @@ def test_seeds_trained_together_are_those_trained_alone(table, monkeypatch):
     rows = table[(table["arm"] == study.ARMS[0].name) & (table["seed"] == 1)]
     rows = rows[rows["step"] <= 100]
     assert rows["loss"].to_numpy() == pytest.approx(alone["loss"].to_numpy(), rel=0.02)
+
+
+@pytest.fixture(scope="module")
+def divided():
+    tiny = Layout(prime=7, width=8, heads=2, layers=2)
+    said, paper = [], study.PAPER
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study, "PAPER", replace(paper, layout=tiny, rate=5e-3, steps=600))
+        rows = study.run(Ask(seeds=range(2), full=True, tell=said.append))
+    return rows, said
+
+
+def test_the_full_form_divides_in_batches(divided, table):
+    rows, said = divided
+    assert said[-1] == f"{study.ARMS[2].name}: 600 of 600 steps"
+    assert set(rows) - set(table) == {"task", "batch"}
+    assert (rows["task"].unique(), rows["batch"].unique()) == ("division modulo 7", 11)
+    assert rows.groupby(["arm", "seed"]).size().tolist() == [61] * 6
+    last = rows[rows["step"] == 600]
+    assert (last["train"] == 1.0).all()
+    assert last["loss"].max() < 0.1
+
+
+def test_what_is_said_and_drawn_of_the_full_form_is_of_its_task(divided):
+    rows, _ = divided
+    finding = study.find(rows)
+    assert "in 600 steps of division modulo 7, 11 pairs each" in finding.text[0]
+    assert "one network and one task" in finding.text[3]
+    assert study.draw(rows).axes[0].get_xlabel() == "steps of Adam, 11 pairs each"
+
+
+def test_the_arms_of_the_full_form_differ_in_what_they_are_named_for(divided):
+    rows, _ = divided
+    first, later = (rows[rows["step"] == step].groupby("seed")["last"] for step in (0, 600))
+    assert (first.max() == first.min()).all()
+    assert (later.nunique() == 3).all()
+
+
+def test_the_papers_setting_is_that_of_thilak_et_al():
+    assert study.PAPER.layout == Layout(prime=97, width=128, heads=4, layers=2)
+    assert (study.PAPER.share, study.PAPER.rate) == (0.5, 1e-3)

@@ -44,14 +44,48 @@ def filter_directions(networks: Networks, seed: int) -> Parameters:
     return (*weights, *(torch.zeros_like(bias) for bias in networks.biases))
 
 
+def layer_directions(parameters: Parameters, seeds: Sequence[int], seed: int) -> Parameters:
+    """As `filter_directions`, of layers as PyTorch has them: convolutions too.
+
+    A filter is what leads into one output channel, or unit. Biases have no part in the direction,
+    nor have the scales of norms.
+
+    Args:
+        parameters: each (replicas, outputs, ...): weights; or (replicas, outputs): what rests.
+        seeds: of the replicas.
+        seed: with a replica's own seed it draws the replica's direction.
+
+    Returns:
+        As `parameters`.
+    """
+    generators = [_generator(own, seed) for own in seeds]
+    return tuple(_as_long(one, generators) for one in parameters)
+
+
+def _as_long(own: Tensor, generators: Sequence[torch.Generator]) -> Tensor:
+    """Random filters as long as these, or zeros for a tensor without filters."""
+    if own.dim() < 3:
+        return torch.zeros_like(own)
+    # drawn on the CPU, so that a seed gives one direction everywhere
+    rows = [torch.randn(own.shape[1:], generator=one, dtype=own.dtype) for one in generators]
+    random = torch.stack(rows).to(own.device)
+    lengths: list[Tensor] = [one.flatten(2).norm(dim=2) for one in (own, random)]
+    scale = lengths[0] / lengths[1]
+    return random * scale.view(*scale.shape, *(1 for _ in own.shape[2:]))
+
+
 def _normal(networks: Networks, replica: int, seed: int) -> list[Tensor]:
     """Normal numbers in the shape of one replica's weights."""
-    # a seed of its own for each pair: seeds are small numbers
-    generator = torch.Generator().manual_seed(networks.seeds[replica] + 1_000_003 * (seed + 1))
+    generator = _generator(networks.seeds[replica], seed)
     return [
         torch.randn(layer.shape[1:], generator=generator, dtype=layer.dtype)
         for layer in networks.weights
     ]
+
+
+def _generator(own: int, seed: int) -> torch.Generator:
+    """One for each pair: seeds are small numbers."""
+    return torch.Generator().manual_seed(own + 1_000_003 * (seed + 1))
 
 
 def plane(centre: Parameters, directions: Sequence[Parameters]) -> Curve:

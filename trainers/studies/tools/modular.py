@@ -151,7 +151,8 @@ def walk(
     walker = replace(networks, into=leaves[0], out=leaves[1])
     optimiser = AdamW({"all": leaves}, {"all": [one.rate for one in replicas]})
     optimiser.aim(1.0)
-    kept = torch.tensor([1.0 - one.rate * one.decay for one in replicas])[:, None, None]
+    decays = [1.0 - one.rate * one.decay for one in replicas]
+    kept = torch.tensor(decays, device=shown.device)[:, None, None]
     for step in range(steps + 1):
         if step % every == 0:
             into, out = (leaf.detach().clone() for leaf in leaves)

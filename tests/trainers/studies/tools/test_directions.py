@@ -7,6 +7,7 @@ from trainers.studies.tools.directions import (
     along,
     bend,
     filter_directions,
+    layer_directions,
     line,
     plane,
     train_bend,
@@ -48,6 +49,39 @@ def test_directions_belong_to_the_seed_and_differ_between_seeds_and_numbers():
         dim=0,
     )
     assert abs(cosine) < 0.1
+
+
+def layers(replicas=2):
+    draw = torch.Generator().manual_seed(2)
+    sizes = (4, 3, 5, 5), (4,), (6, 8), (6,)  # a convolution and a linear layer with their biases
+    return tuple(torch.randn(replicas, *size, generator=draw) for size in sizes)
+
+
+def test_a_filter_of_a_convolution_is_what_leads_into_one_output_channel():
+    own = layers()
+    direction = layer_directions(own, [0, 1], 0)
+    for number in (0, 2):
+        for replica in range(2):
+            pairs = zip(direction[number][replica], own[number][replica], strict=True)
+            for found, filters in pairs:
+                assert float(found.norm()) == pytest.approx(float(filters.norm()), rel=1e-5)
+                assert not torch.allclose(found, filters, atol=0.1)
+    assert [one.shape for one in direction] == [one.shape for one in own]
+    assert (direction[1] == 0).all()
+    assert (direction[3] == 0).all()
+
+
+def test_a_replica_of_layers_gets_the_direction_that_it_gets_alone():
+    own = layers()
+    both, alone = (
+        layer_directions(own, [0, 1], 3),
+        layer_directions([one[1:] for one in own], [1], 3),
+    )
+    for found, single in zip(both, alone, strict=True):
+        assert torch.equal(found[1:], single)
+    other = layer_directions(own, [0, 1], 4)
+    cosine = torch.cosine_similarity(both[0].flatten(), other[0].flatten(), dim=0)
+    assert abs(cosine) < 0.2
 
 
 def wide():
