@@ -23,11 +23,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
+from trainers.studies.parts.reuse import PAPER, Paper, trained
 from trainers.studies.tools.digits import CLASSES, PIXELS, mislabel, shuffled
 from trainers.studies.tools.images import Pictures, pictures
 from trainers.studies.tools.lines import seed_lines
 from trainers.studies.tools.mlp import Networks, draw_networks, squared, train, wrong
-from trainers.studies.tools.reuse import PAPER, Paper, trained
 from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 

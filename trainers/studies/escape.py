@@ -22,7 +22,7 @@ from matplotlib.ticker import NullFormatter
 from torch import Tensor
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
-from trainers.studies.tools.basins import Rule, Task, batches_of, chosen, extremes, walks
+from trainers.studies.parts.basins import Rule, Task, batches_of, chosen, extremes, walks
 from trainers.studies.tools.mlp import Networks, draw_networks
 from trainers.study import Ask, Finding, Study
 

@@ -21,7 +21,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
-from trainers.studies.tools.arms import Compared, compared, listed
+from trainers.studies.parts.arms import Compared, compared, listed
+from trainers.studies.parts.vgg import VGG, arrivals
 from trainers.studies.tools.curvature import top_eigenvalues, trace
 from trainers.studies.tools.digits import CLASSES, PIXELS, shuffled
 from trainers.studies.tools.mlp import (
@@ -32,7 +33,6 @@ from trainers.studies.tools.mlp import (
     with_parameters,
     wrong,
 )
-from trainers.studies.tools.vgg import VGG, arrivals
 from trainers.study import Ask, Finding, Study
 
 EXAMPLES, SIZES, TARGET, MOST = 250, (PIXELS, 48, 48, CLASSES), 0.01, 40_000

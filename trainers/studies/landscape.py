@@ -30,13 +30,13 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from scalefit.figures.style import FRONTIER, QUIET, SIZES, house_style
+from trainers.studies.parts.slices import deep_slice, extremes, grid, shape
 from trainers.studies.tools import cnn, plain
 from trainers.studies.tools.digits import shuffled
 from trainers.studies.tools.directions import Parameters, along, filter_directions, plane
 from trainers.studies.tools.images import pictures
 from trainers.studies.tools.lines import seed_lines
 from trainers.studies.tools.mlp import cross_entropy, draw_networks, train, with_parameters, wrong
-from trainers.studies.tools.slices import deep_slice, extremes, grid, shape
 from trainers.study import Ask, Finding, Study
 
 EXAMPLES = 600

@@ -22,12 +22,12 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
+from trainers.studies.parts.poison import Poison, minima
 from trainers.studies.tools import mlp
 from trainers.studies.tools.curvature import flatten, top_eigenvalues, trace
 from trainers.studies.tools.digits import shuffled
 from trainers.studies.tools.directions import filter_directions, plane
 from trainers.studies.tools.images import pictures
-from trainers.studies.tools.poison import Poison, minima
 from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study
 

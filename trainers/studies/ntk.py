@@ -20,9 +20,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
-from trainers.studies.tools.curvature import flatten
-from trainers.studies.tools.lines import seed_lines
-from trainers.studies.tools.tangent import (
+from trainers.studies.parts.tangent import (
     Weights,
     descend,
     draw_weights,
@@ -31,6 +29,8 @@ from trainers.studies.tools.tangent import (
     linear,
     outputs,
 )
+from trainers.studies.tools.curvature import flatten
+from trainers.studies.tools.lines import seed_lines
 from trainers.study import Ask, Finding, Study
 
 INPUTS, SHOWN, OTHER = 5, 24, 24

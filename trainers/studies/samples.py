@@ -28,8 +28,8 @@ from scalefit.frontiers.envelope import envelope
 from scalefit.runs import Runs
 from trainers.optim import AdamW
 from trainers.sources.markov import load
+from trainers.studies.parts.symbols import exact_loss, logits, pairs, start
 from trainers.studies.tools.lines import seed_lines
-from trainers.studies.tools.symbols import exact_loss, logits, pairs, start
 from trainers.study import Ask, Finding, Study
 
 WIDTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)

@@ -27,9 +27,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scalefit.figures.style import FRONTIER, house_style
-from trainers.studies.tools import decoder
+from trainers.studies.parts import decoder
+from trainers.studies.parts.decoder import Divider, Layout
 from trainers.studies.tools.adder import Shape, draw_adder, others, walk
-from trainers.studies.tools.decoder import Divider, Layout
 from trainers.studies.tools.modular import FITTED, UNDERSTOOD, norm, split
 from trainers.studies.tools.words import span
 from trainers.study import Ask, Finding, Study

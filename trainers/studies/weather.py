@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style, plain_numbers
 from scalefit.laws import FloatArray
+from trainers.studies.parts.temperatures import baselines, bundled, temperatures
 from trainers.studies.tools.lines import seed_lines
-from trainers.studies.tools.temperatures import baselines, bundled, temperatures
 from trainers.study import Ask, Finding, Study
 
 UNITS = {1: "#2c7fb8", 100: FRONTIER}

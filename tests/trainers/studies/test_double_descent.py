@@ -8,7 +8,7 @@ from scalefit.errors import StudyError
 from tests.trainers.studies.tools.made_images import arrays
 from trainers.studies import double_descent
 from trainers.studies.double_descent import ARMS, CLEAN, NOISY, WIDTHS
-from trainers.studies.tools.reuse import Paper
+from trainers.studies.parts.reuse import Paper
 from trainers.study import Ask
 
 pytestmark = pytest.mark.slow

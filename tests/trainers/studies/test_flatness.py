@@ -10,8 +10,8 @@ import torch
 from scalefit.errors import StudyError
 from tests.trainers.studies.tools.made_images import archive
 from trainers.studies import flatness
+from trainers.studies.parts.vgg import VGG
 from trainers.studies.tools.mlp import draw_networks, squared
-from trainers.studies.tools.vgg import VGG
 from trainers.study import Ask
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import torch
 from scalefit.errors import StudyError
 from tests.trainers.studies.tools.made_images import archive
 from trainers.studies import minefield
-from trainers.studies.tools.poison import Poison
+from trainers.studies.parts.poison import Poison
 from trainers.study import Ask
 
 pytestmark = pytest.mark.slow

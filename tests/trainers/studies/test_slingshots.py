@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from trainers.studies import slingshots as study
-from trainers.studies.tools.decoder import Layout
+from trainers.studies.parts.decoder import Layout
 from trainers.study import Ask
 
 pytestmark = pytest.mark.slow

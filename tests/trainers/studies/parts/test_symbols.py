@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from trainers.sources.markov import load
-from trainers.studies.tools.symbols import exact_loss, logits, pairs, start
+from trainers.studies.parts.symbols import exact_loss, logits, pairs, start
 
 
 def test_the_chances_are_those_of_the_source():

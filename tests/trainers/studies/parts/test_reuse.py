@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from trainers.studies.parts.reuse import PAPER, Paper, descend, glorot, grown, trained
 from trainers.studies.tools.mlp import draw_networks, squared, walk, wrong
-from trainers.studies.tools.reuse import PAPER, Paper, descend, glorot, grown, trained
 
 TINY = Paper(examples=12, widths=(1, 2, 9), epochs=3, every=2, batch=4, rate=0.02)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from trainers.studies.tools.arms import compared, listed
+from trainers.studies.parts.arms import compared, listed
 
 ARMS = (("GD", 0.1, 100), ("SGD", 0.1, 20), ("SGD", 0.05, 5), ("SGD", 0.1, 10), ("Adam", 1e-3, 9))
 TRACES = (8.0, 6.0, 5.0, 4.0, 7.0)

@@ -6,7 +6,7 @@ from torch import nn
 
 from scalefit.errors import StudyError
 from tests.trainers.studies.tools.made_images import archive
-from trainers.studies.tools import vgg
+from trainers.studies.parts import vgg
 from trainers.study import Ask
 
 TINY = vgg.VGG(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainers.studies.tools import slices
+from trainers.studies.parts import slices
 from trainers.studies.tools.cnn import drawn
 from trainers.studies.tools.curvature import hessian
 from trainers.studies.tools.directions import layer_directions

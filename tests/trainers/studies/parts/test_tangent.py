@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trainers.studies.tools.tangent import (
+from trainers.studies.parts.tangent import (
     descend,
     draw_weights,
     hessian_norm,

@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainers.studies.tools import decoder as tool
-from trainers.studies.tools.decoder import (
+from trainers.studies.parts import decoder as tool
+from trainers.studies.parts.decoder import (
     Divider,
     Layout,
     divisions,

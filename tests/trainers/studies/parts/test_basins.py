@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from trainers.studies.tools import basins
-from trainers.studies.tools.basins import Crowd, Rule, Task
+from trainers.studies.parts import basins
+from trainers.studies.parts.basins import Crowd, Rule, Task
 from trainers.studies.tools.mlp import draw_networks, squared
 
 SIZES = (2, 3, 1)

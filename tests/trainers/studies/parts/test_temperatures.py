@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from scalefit.errors import StudyError
-from trainers.studies.tools.temperatures import bundled, temperatures
+from trainers.studies.parts.temperatures import bundled, temperatures
 
 
 def days(first="2019-01-01", last="2020-12-31", name="temperature"):

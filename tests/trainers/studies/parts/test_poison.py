@@ -7,7 +7,7 @@ from itertools import islice
 import pytest
 import torch
 
-from trainers.studies.tools import poison
+from trainers.studies.parts import poison
 from trainers.studies.tools.cnn import drawn, resnet18
 from trainers.studies.tools.images import Pictures
 from trainers.study import Ask
