@@ -211,6 +211,8 @@ def _evidence(fit: Fit) -> Iterator[str]:
         yield f"{done} of {drawn} draws of {fit.resampled} converged."
     for sentence in fit.constraints.sentences():
         yield f"As given: {sentence}."
+    if fit.constraints.sentences():
+        yield "The approaches, the doubts and the back-test of this page are fitted without that."
 
 
 def _approaches(found: Comparison) -> Iterator[Table]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from click.testing import CliRunner
 from cli import cli
 from scalefit.errors import ScalefitError
 from scalefit.fitting import fit
+from scalefit.fitting.parameters import parameters
+from scalefit.laws import form_named
 from scalefit.quantities import format_number
 from scalefit.report import html
 from scalefit.report.drawings import HEAVIEST
@@ -134,6 +137,20 @@ def test_what_cannot_be_had_is_a_sentence(tmp_path: Path) -> None:
     assert found.missing.keys() <= {"comparison", "diagnosis", "backtest"}
     for reason in found.missing.values():
         assert reason.split("'")[0] in page
+
+
+def test_what_was_given_is_said_and_where_it_does_not_hold(tmp_path: Path) -> None:
+    runs = as_runs(simulate(known_law("chinchilla"), noise=0.01), tmp_path)
+    wishes = parameters(form_named("chinchilla"), fix=[("E", 1.8)], bound=[], tie=[])
+    fitted = fit(runs, bootstrap=20, parameters=wishes)
+    found = Found(
+        fit=fitted, runs=runs, comparison=None, diagnosis=None, backtest=None,
+        missing=dict.fromkeys(("comparison", "diagnosis", "backtest"), "left out"),
+    )  # fmt: skip
+    page = html.page(found)
+    assert "As given: E" in page
+    assert "fitted without that" in page
+    assert "fitted without that" not in html.page(replace(found, fit=fit(runs, bootstrap=20)))
 
 
 def test_a_heavy_figure_is_a_picture(tmp_path: Path) -> None:
