@@ -52,7 +52,8 @@ def test_a_plan_is_drawn_of_a_law_by_name(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path)
     ask("plot", "plan", "besiroglu2024", "--flops", "1e23")
     assert (tmp_path / "plan.svg").exists()
-    ask("plot", "plan", "besiroglu2024", "-o", "plan.pdf")
+    done = CliRunner().invoke(cli, ["plot", "plan", "besiroglu2024", "-o", "plan.pdf", "--json"])
+    assert json.loads(done.stdout) == {"schema": 1, "kind": "plan", "figure": "plan.pdf"}
     assert (tmp_path / "plan.pdf").read_bytes().startswith(b"%PDF")
 
 

@@ -1,5 +1,6 @@
 """What people look at: figures, and the page they share."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,10 +107,12 @@ KINDS: "Mapping[str, Callable[..., Axes | Figure]]" = {
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @level_option
 @reading_options
+@json_option
 def plot_command(
     kind: str,
     path: str,
     output: Path | None,
+    as_json: bool,
     form: str,
     parameter: str,
     flops: float,
@@ -141,7 +144,10 @@ def plot_command(
     else:
         extra = {"parameter": parameter} if kind == "influence" else {}
         drawn = KINDS[kind](read_runs(path, **reading), form, **common, **extra)
-    say([f"figure  {figures.save(drawn, place)}"])
+    target = figures.save(drawn, place)
+    if as_json:
+        click.echo(json.dumps({"schema": 1, "kind": kind, "figure": str(target)}))
+    say([f"figure  {target}"])
 
 
 def _plan(
@@ -196,7 +202,5 @@ def report_command(
         found = gather(fitted, runs, tell=status.show)
     target = write(found, output)
     if as_json:
-        import json
-
         click.echo(json.dumps(found.to_dict()))
     say([f"report  {target}"])
