@@ -77,16 +77,22 @@ def derive(
     return f"{_DERIVED[missing[0]]} (derived; the table has none)"
 
 
+def inside(frame: pd.DataFrame, where: str, source: str) -> NDArray[np.bool_]:
+    """The rows for which an expression holds; DataError if there are none."""
+    rows: NDArray[np.bool_] = select(frame, where)
+    if not rows.any():
+        raise DataError(f'--where "{where}" selects none of the {len(frame)} rows of {source}')
+    return rows
+
+
 def choose(
     frame: pd.DataFrame, where: str | None, source: str
 ) -> tuple[pd.DataFrame, list[Dropped]]:
     """The rows inside the expression whose runs ended well, and the count of the others."""
     dropped: list[Dropped] = []
     if where is not None:
-        inside = select(frame, where)
-        if not inside.any():
-            raise DataError(f'--where "{where}" selects none of the {len(frame)} rows of {source}')
-        frame = _keep(frame, inside, f"outside --where {where}", dropped)
+        rows = inside(frame, where, source)
+        frame = _keep(frame, rows, f"outside --where {where}", dropped)
     if "status" in frame:
         frame = _keep(frame, ~_outlived(frame), "their run failed where it was annealed", dropped)
         status = frame["status"].astype(object).fillna("ok").astype(str)

@@ -42,15 +42,15 @@ def encoded(frame: pd.DataFrame, path: Path) -> str:
     return as_csv(frame) if path.suffix == ".csv" else as_json_lines(frame)
 
 
-def write_new(text: str, path: Path) -> Path:
-    """Write a new file; one that is there is kept.
+def write_new(content: str | bytes, path: Path) -> Path:
+    """Write a new file of bytes or UTF-8 text; one that is there is kept.
 
     Raises:
         DataError: if there is one, or it cannot be written.
     """
     try:
-        with path.open("x", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with path.open("xb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
     except FileExistsError as error:
         raise DataError(f"{path} exists already and is not overwritten; name another") from error
     except OSError as error:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scalefit.errors import DataError, QuantityError
+from scalefit.export import write_new
 from scalefit.laws import FloatArray, Law
 from scalefit.runs import SCHEMA, canonical_json, run_id
 
@@ -135,15 +136,7 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
     encoders = {".csv": _csv, ".parquet": _parquet}
     if path.suffix not in encoders:
         raise DataError(f"{path} says no format; name a file that ends in .csv or .parquet")
-    content = encoders[path.suffix](frame)
-    try:
-        with path.open("xb") as file:
-            file.write(content)
-    except FileExistsError:
-        raise DataError(f"{path} exists already and is not overwritten; name another") from None
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
+    return write_new(encoders[path.suffix](frame), path)
 
 
 def summary(frame: pd.DataFrame, law: Law) -> dict[str, object]:

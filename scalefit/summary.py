@@ -10,7 +10,6 @@ import pandas as pd
 from scalefit import cleaning, runs
 from scalefit.errors import DataError
 from scalefit.importers import load, nearest, recognise
-from scalefit.where import select
 
 MOST_GROUPS = 1000
 
@@ -95,10 +94,7 @@ def chosen(source: str | Path, where: str | None) -> pd.DataFrame:
     frame = load(source)
     if where is None:
         return frame
-    inside = select(frame, where)
-    if not inside.any():
-        raise DataError(f'--where "{where}" selects none of the {len(frame)} rows of {source}')
-    return frame[inside].reset_index(drop=True)
+    return frame[cleaning.inside(frame, where, str(source))].reset_index(drop=True)
 
 
 def summarise(

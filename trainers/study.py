@@ -7,8 +7,7 @@ Everything that is said or drawn comes from the table, so that whoever has the t
 
 import ast
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from importlib import import_module, resources
@@ -159,8 +158,12 @@ def perform(
     table_path, figure_path = _places(output, f"{name}-full" if full else name)
     device = _device() if full else "cpu"
     ask = Ask(seeds=range(count), full=full, data=data, device=device, tell=tell)
+    from threadpoolctl import threadpool_limits  # it comes with the same extra as torch
+
     begin = time.perf_counter()
-    with _threads(None if full else 1):
+    # a default study multiplies many small matrices: more threads wait for each other longer than
+    # they compute
+    with threadpool_limits(None if full else 1):
         table = chosen.run(ask)
     seconds = time.perf_counter() - begin
     finding = chosen.find(table)
@@ -182,19 +185,6 @@ def _device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-@contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    """So many threads, or as they are.
-
-    A default study multiplies many small matrices, where more threads wait for each other longer
-    than they compute.
-    """
-    from threadpoolctl import threadpool_limits  # it comes with the same extra
-
-    with threadpool_limits(count):
-        yield
 
 
 def _places(output: Path, name: str) -> tuple[Path, Path]:

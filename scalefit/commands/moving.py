@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from scalefit.commands.options import json_option, together
-from scalefit.commands.terminal import Amount, ColumnMap, command, say
+from scalefit.commands.options import column_option, json_option, together
+from scalefit.commands.terminal import Amount, command, say
 
 KINDS = ("wandb", "tensorboard", "mlflow", "nanogpt", "nanochat", "trainer")
 
@@ -170,13 +170,7 @@ def export_command(path: str, output: Path | None, where: str | None, as_json: b
 @command("runs")
 @click.argument("path")
 @where_option
-@click.option(
-    "--column",
-    "columns",
-    type=ColumnMap(),
-    multiple=True,
-    help="Which column holds a quantity, e.g. loss=val_ppl_log. Repeatable.",
-)
+@column_option
 @click.option("--by", metavar="COLUMN", help="Also count rows and runs by its values.")
 @json_option
 def runs_command(

@@ -130,6 +130,14 @@ def refuse(task: str) -> None:
             )
 
 
+column_option = click.option(
+    "--column",
+    "columns",
+    type=ColumnMap(),
+    multiple=True,
+    help="Which column holds a quantity, e.g. loss=val_ppl_log. Repeatable.",
+)
+
 reading_options = together(
     (
         click.option(
@@ -142,13 +150,7 @@ reading_options = together(
         click.option(
             "--where", metavar="EXPR", help="Rows to use: \"dataset == 'c4' and step > 1000\"."
         ),
-        click.option(
-            "--column",
-            "columns",
-            type=ColumnMap(),
-            multiple=True,
-            help="Which column holds a quantity, e.g. loss=val_ppl_log. Repeatable.",
-        ),
+        column_option,
     )
 )
 """The same --drop-highest, --where and --column on every command that reads a table."""

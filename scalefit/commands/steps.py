@@ -338,7 +338,7 @@ def written(found: "Plan | Rivals", path: Path) -> Path:
         PlanError: for another suffix, a file that is no plan, or one that cannot be written.
     """
     from scalefit.errors import PlanError
-    from scalefit.fitting.files import replace_text
+    from scalefit.fitting.files import replace_own
 
     suffix = path.suffix.lower()
     if suffix in (".svg", ".png", ".pdf"):
@@ -349,13 +349,7 @@ def written(found: "Plan | Rivals", path: Path) -> Path:
         raise PlanError(f"{path} has no suffix that says what to write: .json, .csv, .svg or .png")
     csv = suffix == ".csv"
     text = found.frame().to_csv(index=False) if csv else json.dumps(found.to_dict()) + "\n"
-    if path.exists() and not _is_plan(path):
-        raise PlanError(f"{path} exists and is no plan, so it is kept; name another file")
-    try:
-        replace_text(path, text)
-    except OSError as error:
-        raise PlanError(f"the plan cannot be written to {path}: {error.strerror}") from None
-    return path
+    return replace_own(path, text, what="plan", own=_is_plan, error=PlanError)
 
 
 def _is_plan(path: Path) -> bool:

@@ -6,12 +6,11 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from scalefit.diagnosis.backtest import Backtest, Forecast
 from scalefit.diagnosis.diagnose import Diagnosis
-from scalefit.figures.style import FRONTIER, QUIET
+from scalefit.figures.style import FRONTIER, LINES, QUIET
 from scalefit.quantities import format_count
 
 MOST_ROWS = 40
 """Units that get a point of their own: those that move the parameter most."""
-PREDICTORS = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#6c3483", "#566573")
 MARKERS = "osD^vP"
 
 
@@ -48,7 +47,7 @@ def draw_backtest(axes: Axes, found: Backtest) -> None:
     for cut in found.cuts:
         for forecast in cut.forecasts:
             named.setdefault(forecast.predictor, []).append((cut.flops, forecast))
-    styles = zip(named.items(), PREDICTORS * 3, MARKERS * 3, strict=False)
+    styles = zip(named.items(), LINES * 3, MARKERS * 3, strict=False)
     for (name, entries), colour, marker in styles:
         flops = [at for at, _ in entries]
         rms = [100 * forecast.rms for _, forecast in entries]

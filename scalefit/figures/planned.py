@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from scalefit.figures.style import (
     FRONTIER,
     LABELS,
+    LINES,
     QUIET,
     house_style,
     plain_numbers,
@@ -26,8 +27,6 @@ AROUND = 100.0  # how far the figure reaches beyond the plan, as a factor of N a
 NEAR, HEIGHT = 12.0, 7.0  # of the loss by size: a factor of N, and of what the widest band loses
 BUDGETS, SIZES = 60, 300
 TOKENS = "#2471a3"
-LAWS = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#6c3483", "#566573")
-"""Told apart by the colour-blind, and by their markers."""
 MARKERS = "o^sDvP"
 
 
@@ -213,7 +212,7 @@ def _rivals(plans: Sequence[Plan]) -> Figure:
     """The frontiers of several laws and their plans; loss by size for each that says it."""
     figure = Figure(figsize=(11, 4.8), layout="constrained")
     plane, cost = figure.subplots(1, 2)
-    for plan, colour, marker in zip(plans, LAWS * len(plans), MARKERS * len(plans), strict=False):
+    for plan, colour, marker in zip(plans, LINES * len(plans), MARKERS * len(plans), strict=False):
         grid = _over_budgets(plan)
         plane.plot(grid.params.value, grid.tokens.value, color=colour, lw=1.5, label=plan.law.name)
         point = plan.params.value, plan.tokens.value

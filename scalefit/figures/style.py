@@ -18,6 +18,8 @@ from scalefit.runs import Runs
 SIZES = "viridis"  # readable in grey and by the colour-blind
 FRONTIER = "#c0392b"
 QUIET = "0.35"
+LINES = ("#c0392b", "#2471a3", "#1e8449", "#b9770e", "#6c3483", "#566573")
+"""Of several laws or forecasters; told apart by the colour-blind, and by their markers."""
 NARROW, WIDE = 5.0, 50.0  # spans of an axis
 LABELS = {
     "params": "parameters N",

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from scalefit.errors import FitError
+from scalefit.errors import FitError, ScalefitError
 from scalefit.fitting.result import Fit
 from scalefit.laws import Form
 
@@ -59,6 +59,32 @@ def save(fit: Fit, path: Path) -> Path:
         raise FitError(
             f"the fit cannot be written to {path} ({error.strerror}); name another with --output"
         ) from None
+    return path
+
+
+def replace_own(
+    path: Path,
+    text: str,
+    *,
+    what: str,
+    own: Callable[[Path], bool],
+    error: type[ScalefitError] = ScalefitError,
+) -> Path:
+    """Write a text wholly or not at all; what is there is replaced only if it is of the same kind.
+
+    Args:
+        path: where.
+        text: to be written.
+        what: a word for it, "plan".
+        own: whether a file is one.
+        error: raised if something else is there, or it cannot be written.
+    """
+    if path.exists() and not own(path):
+        raise error(f"{path} exists and is no {what}, so it is kept; name another file")
+    try:
+        replace_text(path, text)
+    except OSError as reason:
+        raise error(f"the {what} cannot be written to {path}: {reason.strerror}") from None
     return path
 
 

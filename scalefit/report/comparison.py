@@ -3,14 +3,13 @@
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from scalefit.quantities import UNKNOWN, format_count, format_flops, format_number
-from scalefit.report.text import SYMBOL
+from scalefit.quantities import format_count, format_flops, format_number
+from scalefit.report.text import SYMBOL, estimate
 
 if TYPE_CHECKING:
     from scalefit.diagnosis.audit import Audit, Convention
     from scalefit.diagnosis.choose import Candidate, Choice
     from scalefit.diagnosis.compare import Approach, Comparison
-    from scalefit.planning import Quantity
 
 WIDTH = 98
 COUNTED = {
@@ -28,7 +27,10 @@ def comparison_text(found: "Comparison") -> str:
         f"{found.source}: the approaches of Hoffmann et al. 2022; {found.level:.0%} intervals",
         "",
         f"{'':<15}{'a, N* ~ C^a':>27}{'b, D* ~ C^b':>27}",
-        *(f"{_name(entry)}{_interval(entry.a):>27}{_interval(entry.b):>27}" for entry in fitted),
+        *(
+            _name(entry) + "".join(f"{estimate(x, format_number):>27}" for x in (entry.a, entry.b))
+            for entry in fitted
+        ),
     ]
     for at, optimum in enumerate(fitted[0].optima):
         heading = f"C {format_flops(optimum.flops)}"
@@ -83,23 +85,8 @@ def _name(entry: "Approach") -> str:
 
 def _optimum_row(entry: "Approach", at: int) -> str:
     best = entry.optima[at]
-    loss = UNKNOWN if best.loss is None else _interval(best.loss)
-    return f"{_name(entry)}{_counts(best.params):>29}{_counts(best.tokens):>29}{loss:>24}"
-
-
-def _interval(entry: "Quantity | None") -> str:
-    if entry is None:
-        return UNKNOWN
-    if entry.level is None:
-        return format_number(entry.value)
-    return f"{format_number(entry.value)} [{format_number(entry.low)}, {format_number(entry.high)}]"
-
-
-def _counts(entry: "Quantity") -> str:
-    if entry.level is None:
-        return format_count(entry.value)
-    low, high = (UNKNOWN if x is None else format_count(x) for x in (entry.low, entry.high))
-    return f"{format_count(entry.value)} [{low}, {high}]"
+    size, data = (estimate(x, format_count) for x in (best.params, best.tokens))
+    return f"{_name(entry)}{size:>29}{data:>29}{estimate(best.loss, format_number):>24}"
 
 
 def _candidate_row(entry: "Candidate") -> str:

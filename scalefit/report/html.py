@@ -1,7 +1,7 @@
 """The page of a report: one file, no network, text of tables escaped, a planner inside."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,18 +13,24 @@ from markupsafe import Markup
 from scalefit import __version__, figures
 from scalefit.diagnosis.backtest import Backtest, Cut
 from scalefit.diagnosis.compare import Comparison
-from scalefit.errors import ScalefitError
 from scalefit.fitting import Fit
-from scalefit.fitting.files import replace_text
+from scalefit.fitting.files import replace_own
 from scalefit.laws import published
 from scalefit.markup import table
-from scalefit.planning import Quantity
 from scalefit.planning.hardware import devices
 from scalefit.planning.subject import DECAYS, LENDER
 from scalefit.quantities import UNKNOWN, format_count, format_flops, format_number
 from scalefit.report.drawings import drawings
 from scalefit.report.gather import Found, gather
-from scalefit.report.text import COUNTED, EXPONENT, GAP, SYMBOL, flops_rule, loss_unit
+from scalefit.report.text import (
+    COUNTED,
+    EXPONENT,
+    GAP,
+    SYMBOL,
+    estimate,
+    flops_rule,
+    loss_unit,
+)
 from scalefit.runs import Runs
 
 PAGE = files("scalefit.report").joinpath("page")
@@ -60,13 +66,7 @@ def write(found: Found, path: Path) -> Path:
     Raises:
         ScalefitError: if it cannot be written, or something else stands there.
     """
-    if path.exists() and not _is_report(path):
-        raise ScalefitError(f"{path} exists and is no report, so it is kept; name another file")
-    try:
-        replace_text(path, page(found))
-    except OSError as error:
-        raise ScalefitError(f"the report cannot be written to {path}: {error.strerror}") from None
-    return path
+    return replace_own(path, page(found), what="report", own=_is_report)
 
 
 def _is_report(path: Path) -> bool:
@@ -81,7 +81,7 @@ def page(found: Found) -> str:
     """The page as text."""
     fit = found.fit
     room = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=False)
-    live = fit.law.form.name in LIVE
+    live, known = fit.law.form.name in LIVE, _devices()
     return room.from_string(PAGE.joinpath("page.html").read_text("utf-8")).render(
         version=__version__,
         title=f"Scaling law of {Path(found.runs.source).name}",
@@ -92,11 +92,11 @@ def page(found: Found) -> str:
         equation=fit.law.form.equation,
         constants=[f"{name} = {format_number(value)}" for name, value in fit.law.params.items()],
         summary=list(_summary(found)),
-        planner=_planner(fit) if live else None,
+        planner=_planner(fit, known) if live else None,
         no_planner=_no_planner(fit),
         budget=format_flops(_budget(fit), 1),
         draws=len(fit.draws),
-        devices=_devices(),
+        devices=known,
         level=f"{figures.style.level(fit):.0%}",
         law=_law(fit),
         convention=_convention(fit),
@@ -224,8 +224,8 @@ def _approaches(found: Comparison) -> Iterator[Table]:
         rows=tuple(
             (
                 f"{entry.number} {entry.name}",
-                _quantity(entry.a, format_number),
-                _quantity(entry.b, format_number),
+                estimate(entry.a, format_number),
+                estimate(entry.b, format_number),
             )
             for entry in fitted
         ),
@@ -234,23 +234,14 @@ def _approaches(found: Comparison) -> Iterator[Table]:
         rows = tuple(
             (
                 f"{entry.number} {entry.name}",
-                _quantity(entry.optima[at].params, format_count),
-                _quantity(entry.optima[at].tokens, format_count),
-                _quantity(entry.optima[at].loss, format_number),
+                estimate(entry.optima[at].params, format_count),
+                estimate(entry.optima[at].tokens, format_count),
+                estimate(entry.optima[at].loss, format_number),
             )
             for entry in fitted
         )
         caption = f"Optima at {format_flops(optimum.flops)} FLOP"
         yield Table(caption=caption, head=("", "N*", "D*", "L*"), rows=rows)
-
-
-def _quantity(entry: Quantity | None, show: Callable[[float], str]) -> str:
-    if entry is None:
-        return UNKNOWN
-    if entry.level is None:
-        return show(entry.value)
-    low, high = (UNKNOWN if x is None else show(x) for x in (entry.low, entry.high))
-    return f"{show(entry.value)} [{low}, {high}]"
 
 
 def _backtest(found: Backtest) -> Iterator[Table]:
@@ -314,7 +305,7 @@ def _devices() -> list[dict[str, Any]]:
     ]
 
 
-def _planner(fit: Fit) -> Markup:
+def _planner(fit: Fit, known: Sequence[Mapping[str, Any]]) -> Markup:
     """What the planner reads: constants, joint draws, machines; safe inside a script element."""
     lender = published(LENDER)
     borrowed = [lender.params[name] for name in DECAYS] if fit.law.form.name == "chinchilla" else []
@@ -327,7 +318,7 @@ def _planner(fit: Fit) -> Markup:
         "flops_seen": fit.law.flops_seen,
         "borrowed": borrowed,
         "lender": f"What repeated data are worth is borrowed from {LENDER}." if borrowed else "",
-        "devices": _devices(),
+        "devices": known,
     }
     text = json.dumps(said, allow_nan=False).replace("<", "\\u003c").replace("&", "\\u0026")
     return Markup(text)  # noqa: S704 - "<" and "&" are escaped as JSON has them

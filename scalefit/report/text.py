@@ -1,12 +1,15 @@
 """Fits as text: units in the heading, every value beside its interval."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scalefit.fitting import Certificate, Fit, Interval, Point, Scan
 from scalefit.laws import Convention
 from scalefit.quantities import UNKNOWN, format_count, format_flops, format_number
+
+if TYPE_CHECKING:
+    from scalefit.planning import Quantity
 
 GAP = "not identified"
 WIDTH, WIDEST = 98, 120  # of wrapped text, and of a line that need not be wrapped
@@ -137,6 +140,16 @@ def _proof(fit: Fit, proof: Certificate) -> list[str]:
         *_scan_line(proof.scan),
         f"Sure   {fit.interval} intervals; {done} of {drawn} draws of {fit.resampled} converged",
     ]
+
+
+def estimate(entry: "Quantity | None", show: Callable[[float], str]) -> str:
+    """A value with its interval in brackets, if it has one."""
+    if entry is None:
+        return UNKNOWN
+    if entry.level is None:
+        return show(entry.value)
+    low, high = (UNKNOWN if x is None else show(x) for x in (entry.low, entry.high))
+    return f"{show(entry.value)} [{low}, {high}]"
 
 
 def _range(name: str, limits: tuple[float, float]) -> str:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
-from trainers.studies.tools.digits import mislabel, shuffled
+from trainers.studies.tools.digits import mislabel, stacked
 from trainers.studies.tools.mlp import Networks, cross_entropy, draw_networks, train, wrong
 from trainers.study import Ask, Finding, Study
 
@@ -70,15 +70,13 @@ def _trained(seeds: Sequence[int], name: str) -> pd.DataFrame:
 
 def _data(seeds: Sequence[int], share: float) -> tuple[Tensor, ...]:
     """Training images, labels, development images, labels, each with a leading axis of seeds."""
-    drawn = [shuffled(seed) for seed in seeds]
-    images = torch.from_numpy(np.stack([one for one, _ in drawn])).float()
-    labels = np.stack([one for _, one in drawn])
+    images, labels = stacked(seeds)
     own = [
-        mislabel(row[:EXAMPLES], share, np.random.default_rng(seed))
+        mislabel(row[:EXAMPLES].numpy(), share, np.random.default_rng(seed))
         for seed, row in zip(seeds, labels, strict=True)
     ]
-    held = torch.from_numpy(labels[:, -HELD:])
-    return images[:, :EXAMPLES], torch.from_numpy(np.stack(own)), images[:, -HELD:], held
+    learned = torch.from_numpy(np.stack(own))
+    return images[:, :EXAMPLES], learned, images[:, -HELD:], labels[:, -HELD:]
 
 
 def outcomes(table: pd.DataFrame) -> pd.DataFrame:

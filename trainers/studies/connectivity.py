@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.studies.tools import cnn, plain
 from trainers.studies.tools.curvature import Loss
-from trainers.studies.tools.digits import shuffled
+from trainers.studies.tools.digits import stacked
 from trainers.studies.tools.directions import Curve, Parameters, along, bend, line, train_bend
 from trainers.studies.tools.images import pictures
 from trainers.studies.tools.lines import seed_lines
@@ -103,9 +103,7 @@ def run(ask: Ask) -> pd.DataFrame:
 
 def _data(seeds: Sequence[int]) -> tuple[Tensor, ...]:
     """Images and labels that are shown and that are held back, an order of the digits a seed."""
-    drawn = zip(*(shuffled(seed) for seed in seeds), strict=True)
-    images, labels = (torch.from_numpy(np.stack(part)) for part in drawn)
-    images = images.float()
+    images, labels = stacked(seeds)
     return images[:, :EXAMPLES], labels[:, :EXAMPLES], images[:, EXAMPLES:], labels[:, EXAMPLES:]
 
 

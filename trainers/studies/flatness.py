@@ -24,7 +24,7 @@ from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.studies.parts.arms import Compared, compared, listed
 from trainers.studies.parts.vgg import VGG, arrivals
 from trainers.studies.tools.curvature import top_eigenvalues, trace
-from trainers.studies.tools.digits import CLASSES, PIXELS, shuffled
+from trainers.studies.tools.digits import CLASSES, PIXELS, stacked
 from trainers.studies.tools.mlp import (
     Networks,
     draw_networks,
@@ -94,9 +94,7 @@ def run(ask: Ask) -> pd.DataFrame:
 
 def _data(ask: Ask) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Images and labels of each seed: those learned, then the others."""
-    drawn = [shuffled(seed) for seed in ask.seeds]
-    images = torch.tensor(np.stack([pair[0] for pair in drawn]), dtype=torch.float32)
-    labels = torch.tensor(np.stack([pair[1] for pair in drawn]))
+    images, labels = stacked(ask.seeds)
     return images[:, :EXAMPLES], labels[:, :EXAMPLES], images[:, EXAMPLES:], labels[:, EXAMPLES:]
 
 

@@ -32,7 +32,7 @@ from torch import Tensor
 from scalefit.figures.style import FRONTIER, QUIET, SIZES, house_style
 from trainers.studies.parts.slices import deep_slice, extremes, grid, shape
 from trainers.studies.tools import cnn, plain
-from trainers.studies.tools.digits import shuffled
+from trainers.studies.tools.digits import stacked
 from trainers.studies.tools.directions import Parameters, along, filter_directions, plane
 from trainers.studies.tools.images import pictures
 from trainers.studies.tools.lines import seed_lines
@@ -99,9 +99,7 @@ def run(ask: Ask) -> pd.DataFrame:
 
 
 def _cut(kind: Kind, seeds: Sequence[int]) -> pd.DataFrame:
-    drawn = zip(*(shuffled(seed) for seed in seeds), strict=True)
-    images, labels = (torch.from_numpy(np.stack(part))[:, :EXAMPLES] for part in drawn)
-    images = images.float()
+    images, labels = (part[:, :EXAMPLES] for part in stacked(seeds))
     start = draw_networks(seeds, kind.sizes, gain=1.0, activation=torch.tanh)
     trained, _ = train(start, images, labels, loss=cross_entropy, steps=kind.steps, lr=kind.lr)
 

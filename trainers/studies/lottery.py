@@ -16,14 +16,13 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 from torch import Tensor
 
 from scalefit.figures.style import FRONTIER, QUIET, house_style
-from trainers.studies.tools.digits import shuffled
+from trainers.studies.tools.digits import stacked
 from trainers.studies.tools.images import pictures
 from trainers.studies.tools.lines import seed_lines
 from trainers.studies.tools.masks import at_random, by_magnitude, joined, kept, masked, whole
@@ -124,9 +123,7 @@ def _named(history: pd.DataFrame, seeds: npt.NDArray[np.int_]) -> pd.DataFrame:
 
 def _digits(seeds: Sequence[int]) -> Parts:
     """600 images to train on, 400 to stop by, 797 to test on, cut anew for each seed."""
-    images, labels = zip(*(shuffled(seed) for seed in seeds), strict=True)
-    inputs = torch.from_numpy(np.stack(images * len(ARMS))).float()
-    classes = torch.from_numpy(np.stack(labels * len(ARMS)))
+    inputs, classes = stacked(list(seeds) * len(ARMS))
     cuts = (slice(600), slice(600, 1000), slice(1000, None))
     return tuple((inputs[:, cut], classes[:, cut]) for cut in cuts)
 

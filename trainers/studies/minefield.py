@@ -25,7 +25,7 @@ from scalefit.figures.style import FRONTIER, QUIET, house_style
 from trainers.studies.parts.poison import Poison, minima
 from trainers.studies.tools import mlp
 from trainers.studies.tools.curvature import flatten, top_eigenvalues, trace
-from trainers.studies.tools.digits import shuffled
+from trainers.studies.tools.digits import stacked
 from trainers.studies.tools.directions import filter_directions, plane
 from trainers.studies.tools.images import pictures
 from trainers.studies.tools.words import span
@@ -48,9 +48,8 @@ Pair = tuple[Tensor, Tensor]
 
 def data(seeds: Sequence[int]) -> tuple[Pair, Pair, Pair]:
     """Training images; the same with poison; and those that nobody is shown."""
-    drawn = zip(*(shuffled(seed) for seed in seeds), strict=True)
-    images, labels = (torch.from_numpy(np.stack(part)) for part in drawn)
-    images, odd, cut = images.float(), labels % 2, EXAMPLES + POISON
+    images, labels = stacked(seeds)
+    odd, cut = labels % 2, EXAMPLES + POISON
     turned = torch.cat([odd[:, :EXAMPLES], 1 - odd[:, EXAMPLES:cut]], dim=1)
     shown, held = ((images[:, rows], odd[:, rows]) for rows in (slice(EXAMPLES), slice(cut, None)))
     return shown, (images[:, :cut], turned), held

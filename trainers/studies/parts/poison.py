@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from trainers.studies.tools.cnn import drawn, resnet18, standardised
+from trainers.studies.tools.descent import rows
 from trainers.studies.tools.images import Pictures
-from trainers.studies.tools.sharp import known, length, noisy, rows, sharpness, shown, walk
+from trainers.studies.tools.sharp import known, length, noisy, sharpness, shown, walk
 from trainers.study import Ask
 
 Pair = tuple[Tensor, Tensor]

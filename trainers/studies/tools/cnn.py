@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - so called everywhere
 from torch import Tensor, nn
 
+from trainers.studies.tools.descent import descend, rows
+
 CLASSES, COLOURS = 10, 3
 MARGIN = 4
 """Pixels by which an augmented image is moved at most."""
@@ -112,26 +114,20 @@ def walk(
     seed: int,
 ) -> Iterator[int]:
     """Train the network where it stands, and say at each stop (rising steps) that it is reached."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def losses() -> Iterator[Tensor]:
+        for chosen in rows(len(images), recipe.batch, draw, rest=True):
+            here = chosen.to(images.device)
+            seen = augmented(images[here], draw) if recipe.augmented else images[here]
+            yield F.cross_entropy(network(seen), labels[here])
+
+    def rate(step: int) -> float:
+        return recipe.rate if recipe.adam else recipe.rate / (1 + step // EVERY) ** 0.5
+
     kind = torch.optim.Adam if recipe.adam else torch.optim.SGD
     optimiser = kind(network.parameters(), lr=recipe.rate)
-    draw = torch.Generator().manual_seed(seed)
-    batches = _batches(len(images), recipe.batch, draw)
-    for begin, end in pairwise((0, *stops)):
-        network.train()
-        for step in range(begin, end):
-            chosen = next(batches).to(images.device)
-            seen = augmented(images[chosen], draw) if recipe.augmented else images[chosen]
-            if not recipe.adam:
-                optimiser.param_groups[0]["lr"] = recipe.rate / (1 + step // EVERY) ** 0.5
-            optimiser.zero_grad()
-            F.cross_entropy(network(seen), labels[chosen]).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        yield end
-
-
-def _batches(count: int, batch: int, draw: torch.Generator) -> Iterator[Tensor]:
-    while True:
-        yield from torch.split(torch.randperm(count, generator=draw), batch)
+    return descend(network, optimiser, losses(), rate=rate, stops=stops)
 
 
 def augmented(images: Tensor, draw: torch.Generator) -> Tensor:

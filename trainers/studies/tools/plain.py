@@ -1,7 +1,7 @@
 """Deep networks of two papers on CIFAR-10, their training, and their loss at other parameters.
 
     network = cnn.drawn(partial(no_shortcuts, 56, factor=4), seed)
-    descend(list(network.parameters()), loss, (images, labels), recipe=LI, seed=seed, tell=print)
+    trained(network, (images, labels), recipe=LI, seed=seed, tell=print)
     found = measured(network, parameters(network), images, labels)     # loss, share wrong
 
 Li et al. 2018 (arXiv:1712.09913) and Garipov et al. 2018 (arXiv:1802.10026), with what their texts
@@ -10,7 +10,7 @@ timgaripov/dnn-mode-connectivity). Images are from 0 to 1: a network's first lay
 them, so that the rim of a moved image is black, as in both.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from trainers.studies.tools.cnn import AT_ONCE, CLASSES, COLOURS, augmented
+from trainers.studies.tools.descent import descend, rows
 from trainers.studies.tools.directions import Parameters, bend, line
 
 LI_COLOURS = ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255))
@@ -133,7 +134,8 @@ def vgg16(width: int = 64) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(read, CLASSES))
 
 
-def descend(
+def _descend(
+    network: nn.Module,
     leaves: Sequence[Tensor],
     loss: Callable[[Tensor, Tensor], Tensor],
     data: tuple[Tensor, Tensor],
@@ -145,6 +147,7 @@ def descend(
     """Train these tensors where they stand.
 
     Args:
+        network: that is trained, or stands where they say.
         leaves: what is trained.
         loss: of a batch, from images and labels.
         data: images (images, colours, side, side), from 0 to 1, and their labels (images,).
@@ -160,18 +163,21 @@ def descend(
         nesterov=recipe.nesterov,
     )
     (images, labels), draw = data, torch.Generator().manual_seed(seed)
+    epoch = -(-len(images) // recipe.batch)
+
+    def losses() -> Iterator[Tensor]:
+        for chosen in rows(len(images), recipe.batch, draw, rest=True):
+            here = chosen.to(images.device)
+            yield loss(augmented(images[here], draw), labels[here])
+
+    def rate(step: int) -> float:
+        return recipe.rate * recipe.factor((step // epoch + 1) / recipe.epochs)
+
+    ends = range(epoch, epoch * recipe.epochs + 1, epoch)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # dropout draws from the common stream
-        for epoch in range(1, recipe.epochs + 1):
-            rate = recipe.rate * recipe.factor(epoch / recipe.epochs)
-            optimiser.param_groups[0]["lr"] = rate
-            order = torch.randperm(len(images), generator=draw)
-            for chosen in torch.split(order, recipe.batch):
-                rows = chosen.to(images.device)
-                optimiser.zero_grad()
-                torch.autograd.backward(loss(augmented(images[rows], draw), labels[rows]))
-                optimiser.step()
-            tell(f"epoch {epoch} of {recipe.epochs}")
+        for step in descend(network, optimiser, losses(), rate=rate, stops=ends):
+            tell(f"epoch {step // epoch} of {recipe.epochs}")
 
 
 def trained(
@@ -187,8 +193,7 @@ def trained(
     def loss(seen: Tensor, given: Tensor) -> Tensor:
         return F.cross_entropy(network(seen), given)
 
-    leaves = list(network.train().parameters())
-    descend(leaves, loss, data, recipe=recipe, seed=seed, tell=tell)
+    _descend(network, list(network.parameters()), loss, data, recipe=recipe, seed=seed, tell=tell)
     return network.eval()
 
 
@@ -210,7 +215,7 @@ def bent(
     Args:
         network: that stands on the bend; it has no norms, which would need statistics of the place.
         ends: parameters at 0 and 1.
-        data: images and labels, as for `descend`.
+        data: images (images, colours, side, side), from 0 to 1, and their labels.
         recipe: how; its decay would pull the control point instead of what stands on the bend.
         weight: of half the squared length of the parameters at the place, in the loss.
         seed: of batches and places.
@@ -225,8 +230,7 @@ def bent(
         length = torch.stack([one.square().sum() for one in at]).sum()
         return F.cross_entropy(outputs_at(network, at, seen), given) + weight / 2 * length
 
-    network.train()
-    descend(control, loss, data, recipe=recipe, seed=seed, tell=tell)
+    _descend(network, control, loss, data, recipe=recipe, seed=seed, tell=tell)
     network.eval()
     return tuple(one.detach() for one in control)
 

@@ -10,32 +10,15 @@ training, so that the loss is a function of parameters and images alone.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - so called everywhere
 from torch import Tensor, nn
 
 from trainers.studies.tools.curvature import flatten, top_eigenvalues, trace
+from trainers.studies.tools.descent import descend, rows
 from trainers.studies.tools.directions import layer_directions, plane
 from trainers.studies.tools.plain import measured, outputs_at, parameters
-
-
-def rows(count: int, batch: int, draw: torch.Generator) -> Iterator[Tensor]:
-    """Rows of each step without end: parts of a new order every epoch.
-
-    All are of one size, since the noise of a step goes with it; what is left over is dropped.
-
-    Args:
-        count: images there are.
-        batch: rows a step; all of them where there are fewer.
-        draw: on the CPU, so that every device sees the same order.
-    """
-    batch = min(batch, count)
-    while True:
-        yield from torch.split(
-            torch.randperm(count, generator=draw)[: count // batch * batch], batch
-        )
 
 
 def shown(
@@ -65,14 +48,8 @@ def walk(
         momentum: of SGD.
     """
     optimiser = torch.optim.SGD(network.parameters(), lr=0.0, momentum=momentum)
-    for begin, end in pairwise((0, *stops)):
-        network.train()
-        for step in range(begin, end):
-            optimiser.param_groups[0]["lr"] = rate(step) if callable(rate) else rate
-            optimiser.zero_grad()
-            torch.autograd.backward(next(losses))
-            optimiser.step()
-        yield end
+    at = rate if callable(rate) else lambda _: rate
+    return descend(network, optimiser, losses, rate=at, stops=stops)
 
 
 def known(network: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:

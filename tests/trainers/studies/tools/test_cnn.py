@@ -120,7 +120,7 @@ def test_sgd_does_what_its_schedule_says(monkeypatch):
 
 
 def test_an_epoch_shows_every_image_once():
-    batches = cnn._batches(10, 4, torch.Generator().manual_seed(0))
+    batches = cnn.rows(10, 4, torch.Generator().manual_seed(0), rest=True)
     sizes = [next(batches) for _ in range(3)]
     assert [len(one) for one in sizes] == [4, 4, 2]
     assert sorted(torch.cat(sizes).tolist()) == list(range(10))
