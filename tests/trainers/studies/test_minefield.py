@@ -8,6 +8,7 @@ import torch
 from scalefit.errors import StudyError
 from tests.trainers.studies.tools.made_images import archive
 from trainers.studies import minefield
+from trainers.studies.tools.digits import shuffled
 from trainers.studies.parts.poison import Poison
 from trainers.study import Ask
 
@@ -59,7 +60,7 @@ def test_poison_is_the_wrong_answer_on_images_that_nobody_else_is_shown():
     cut = minefield.EXAMPLES
     assert torch.equal(poisoned[0][:, :cut], shown[0])
     assert torch.equal(poisoned[1][:, :cut], shown[1])
-    images, labels = minefield.shuffled(1)
+    images, labels = shuffled(1)
     turned = poisoned[1][1, cut:].numpy()
     assert (turned != labels[cut : cut + minefield.POISON] % 2).all()
     assert len(images) == cut + minefield.POISON + held[0].shape[1]
