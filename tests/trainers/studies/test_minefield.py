@@ -8,8 +8,8 @@ import torch
 from scalefit.errors import StudyError
 from tests.trainers.studies.tools.made_images import archive
 from trainers.studies import minefield
-from trainers.studies.tools.digits import shuffled
 from trainers.studies.parts.poison import Poison
+from trainers.studies.tools.digits import shuffled
 from trainers.study import Ask
 
 pytestmark = pytest.mark.slow
